@@ -1,0 +1,1 @@
+"""Pages whose code blocks are sections of tested files."""

@@ -1,0 +1,41 @@
+"""`python -m runnable_pages check`, and `lesson NAME`."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from runnable_pages.check import check
+
+
+def main(arguments=None):
+    """Run a command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m runnable_pages")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("check", help="list every mistake; runs no page")
+    lesson = commands.add_parser("lesson", help="make a new lesson's files")
+    lesson.add_argument("name", help="section/name, as in fundamentals/pca")
+    options = parser.parse_args(arguments)
+    if options.command == "lesson":
+        return _lesson(options.name)
+    mistakes = check(Path.cwd())
+    for mistake in mistakes:
+        print(mistake)
+    pages = "no mistake" if not mistakes else f"{len(mistakes)} mistakes"
+    print(f"pages and snippets: {pages}")
+    return 1 if mistakes else 0
+
+
+def _lesson(name):
+    from runnable_pages.scaffold import LessonError, make_lesson
+
+    try:
+        for path in make_lesson(Path.cwd(), name):
+            print(f"made {path}")
+    except LessonError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

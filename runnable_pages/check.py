@@ -1,0 +1,188 @@
+"""The sync checks: all that can be seen of pages and snippets at rest."""
+
+from collections import defaultdict
+from pathlib import Path
+
+from runnable_pages import rendered
+from runnable_pages.pages import read_page
+from runnable_pages.project import Mistake, Project, Unreadable, read_text
+from runnable_pages.sections import read_snippet
+
+PICTURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
+
+
+def check(root):
+    """Every mistake of the project at `root`, sorted. Runs no page."""
+    try:
+        project = Project.load(root)
+    except Unreadable as error:
+        return [error.mistake]
+    pages = [read_page(project, path) for path in project.pages()]
+    snippets = {
+        path.relative_to(project.snippets).as_posix(): read_snippet(
+            project, path
+        )
+        for path in project.snippet_files()
+    }
+    mistakes = list(project.mistakes)
+    for part in (*pages, *snippets.values()):
+        mistakes += part.mistakes
+    for page in pages:
+        mistakes += order_mistakes(page, snippets)
+    mistakes += unused_sections(project, pages, snippets)
+    mistakes += site_mistakes(project, pages)
+    mistakes += nav_mistakes(project)
+    mistakes += missing_tests(project, snippets)
+    mistakes += unused_results(project)
+    return sorted(set(mistakes))
+
+
+def order_mistakes(page, snippets):
+    """Sections that a page shows twice, or not in their file's order."""
+    mistakes, shown = [], defaultdict(list)
+    for block in page.blocks:
+        file, section = block.include.file, block.include.section
+        snippet = snippets.get(file)
+        if snippet is None or section not in snippet.sections:
+            continue
+        before = shown[file]
+        if section in before:
+            text = f'section "{section}" is on this page twice; drop one'
+            mistakes.append(Mistake(page.name, block.line, text))
+        elif before and snippet.order(section) < max(
+            map(snippet.order, before)
+        ):
+            text = (
+                f'section "{section}" stands before "{before[-1]}" in '
+                f"{snippet.name}, but after it here; mend one of the two"
+            )
+            mistakes.append(Mistake(page.name, block.line, text))
+        before.append(section)
+    return mistakes
+
+
+def unused_sections(project, pages, snippets):
+    """Sections and files that no page shows."""
+    used = set()
+    for page in pages:
+        for block in page.blocks:
+            for include in filter(None, (block.include, block.output)):
+                used.add((include.file, include.section))
+    mistakes = []
+    for file, snippet in snippets.items():
+        if not snippet.sections and not snippet.mistakes:
+            text = "has no section, so no page shows it; mark one or delete it"
+            mistakes.append(Mistake(snippet.name, 1, text))
+        for name, section in snippet.sections.items():
+            if (file, name) in used:
+                continue
+            what, cure = "section", "show it, or delete it"
+            if file.endswith(".out"):
+                what, cure = "output", "run pytest --record on its page"
+            text = f'{what} "{name}" is on no page; {cure}'
+            mistakes.append(Mistake(snippet.name, section.first - 1, text))
+    return mistakes
+
+
+def site_mistakes(project, pages):
+    """What only the pages' HTML shows: code, pictures, links, anchors."""
+    converter = rendered.renderer(project)
+    htmls, used = {}, set()
+    for page in pages:
+        if page.mistakes:
+            continue  # its HTML would repeat them in other words
+        html = rendered.render(project, page, converter)
+        if html is not None:
+            htmls[page.name] = rendered.parse_html(html)
+    anchors = {
+        project.root / name: html.ids
+        for name, html in htmls.items()
+        if ":::" not in read_text(project, project.root / name)
+    }
+    mistakes = []
+    for page in pages:
+        html = htmls.get(page.name)
+        if html is None:
+            continue
+        mistakes += rendered.code_mistakes(project, page, html)
+        mistakes += rendered.host_mistakes(page, html)
+        mistakes += rendered.image_mistakes(project, page, html, used)
+        mistakes += rendered.link_mistakes(project, page, html, anchors)
+    if len(htmls) == len(pages):
+        mistakes += unused_pictures(project, used)
+    return mistakes
+
+
+def unused_pictures(project, used):
+    """Pictures under docs/ that no page shows (docs/assets/ aside)."""
+    return [
+        Mistake(project.name(path), 1, "no page shows this picture; delete it")
+        for path in sorted(project.docs.rglob("*"))
+        if path.suffix in PICTURES
+        and path.resolve() not in used
+        and "assets" not in path.relative_to(project.docs).parts
+    ]
+
+
+def nav_mistakes(project):
+    """Pages that the navigation leaves out, and entries without a page."""
+    nav = project.config.get("nav")
+    if not nav:
+        return []
+    listed = {item for item in _leaves(nav) if item.endswith(".md")}
+    mistakes = [
+        Mistake(
+            "mkdocs.yml",
+            _config_line(project, name),
+            f"nav names "
+            f"{name}, which is not under {project.docs.name}/; mend it",
+        )
+        for name in sorted(listed)
+        if not (project.docs / name).is_file()
+    ]
+    for path in project.pages():
+        name = path.relative_to(project.docs).as_posix()
+        # The blog plugin lists its posts by itself.
+        if name not in listed and "/posts/" not in name:
+            text = "is not in the navigation; add it to nav in mkdocs.yml"
+            mistakes.append(Mistake(project.name(path), 1, text))
+    return mistakes
+
+
+def _leaves(nav):
+    for item in nav:
+        for value in item.values() if isinstance(item, dict) else [item]:
+            if isinstance(value, list):
+                yield from _leaves(value)
+            elif isinstance(value, str):
+                yield value
+
+
+def _config_line(project, text):
+    lines = (project.root / "mkdocs.yml").read_text("utf-8").split("\n")
+    return next((n for n, line in enumerate(lines, 1) if text in line), 1)
+
+
+def missing_tests(project, snippets):
+    """Python snippets that no test pins down."""
+    mistakes = []
+    for file, snippet in snippets.items():
+        path = Path(file)
+        if path.suffix != ".py":
+            continue
+        test = f"tests/snippets/{path.parent.as_posix()}/test_{path.name}"
+        if not (project.root / test).is_file():
+            text = f"has no test; write {test}"
+            mistakes.append(Mistake(snippet.name, 1, text))
+    return mistakes
+
+
+def unused_results(project):
+    """Recorded results of long runs that their snippet never reads."""
+    mistakes = []
+    for path in sorted(project.snippets.rglob("*.results.json")):
+        code = path.with_name(path.name.replace(".results.json", ".py"))
+        if not code.is_file() or path.name not in code.read_text("utf-8"):
+            text = f"{code.name} does not read these results; delete them"
+            mistakes.append(Mistake(project.name(path), 1, text))
+    return mistakes

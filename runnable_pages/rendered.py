@@ -1,0 +1,237 @@
+"""What a page becomes: the code, pictures, links and anchors in its HTML.
+
+The HTML is the independent witness. Whatever disguise a piece of code has in
+the Markdown, in the HTML it stands in a `<pre>`, and there it has to be the
+text of a snippet's section.
+"""
+
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import markdown
+
+from runnable_pages.project import Mistake, SnippetMissingError
+
+# The page itself may not need what these do, and they need MkDocs.
+LEFT_OUT = ("runnable_pages.mathml",)
+REMOTE = ("http:", "https:", "//")
+LOADS = {"img": "src", "script": "src", "iframe": "src", "video": "src"}
+FIGURE = re.compile(r"^(?P<stem>.+?)(?P<dark>-dark)?\.svg$")
+
+
+@dataclass
+class Html(HTMLParser):
+    """Collects a page's code, images, links and anchors."""
+
+    code: list = field(default_factory=list)
+    images: list = field(default_factory=list)  # (src, alt)
+    links: list = field(default_factory=list)
+    ids: set = field(default_factory=set)
+    loads: list = field(default_factory=list)
+    has_autodoc: bool = False
+
+    def __post_init__(self):
+        super().__init__(convert_charrefs=True)
+        self._pre = None
+        self._doc_depth = 0
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if "id" in attrs:
+            self.ids.add(attrs["id"])
+        if tag == "a" and "name" in attrs:
+            self.ids.add(attrs["name"])
+        # Docstrings that mkdocstrings puts in are no page's own code.
+        if tag == "div" and (
+            self._doc_depth or "doc" in (attrs.get("class") or "").split()
+        ):
+            self._doc_depth += 1
+            self.has_autodoc = True
+        if tag == "pre" and not self._doc_depth:
+            self._pre = []
+        if tag == "img":
+            self.images.append((attrs.get("src") or "", attrs.get("alt")))
+        if tag == "a" and attrs.get("href") and not self._doc_depth:
+            self.links.append(attrs["href"])
+        if LOADS.get(tag) and (attrs.get(LOADS[tag]) or "").startswith(REMOTE):
+            self.loads.append(attrs[LOADS[tag]])
+
+    def handle_endtag(self, tag):
+        if tag == "div" and self._doc_depth:
+            self._doc_depth -= 1
+        if tag == "pre" and self._pre is not None:
+            self.code.append("".join(self._pre).strip("\n"))
+            self._pre = None
+
+    def handle_data(self, data):
+        if self._pre is not None:
+            self._pre.append(data)
+
+
+def parse_html(text):
+    """Parse HTML text into its code, images, links and anchors."""
+    html = Html()
+    html.feed(text)
+    html.close()
+    return html
+
+
+def renderer(project):
+    """The Markdown converter of mkdocs.yml, plugins aside."""
+    names = [n for n in project.extensions if n not in LEFT_OUT]
+    configs = {n: project.extension_configs[n] for n in names}
+    return markdown.Markdown(extensions=names, extension_configs=configs)
+
+
+def render(project, page, converter):
+    """The page's HTML, or None where an include stands in the way."""
+    body = re.sub(r"\A---\n.*?\n---\n", "", page.text, flags=re.S)
+    converter.reset()
+    try:
+        return converter.convert(body)
+    except (SnippetMissingError, RecursionError):
+        return None
+
+
+def code_mistakes(project, page, html):
+    """Code in the HTML that is not a block's text, in the blocks' order."""
+    expected = []
+    for block in page.blocks:
+        for include in filter(None, (block.include, block.output)):
+            text = project.include(include.file, include.section)
+            expected.append((include.line, text.strip("\n")))
+    mistakes = []
+    for shown in html.code:
+        if expected and shown == expected[0][1]:
+            expected.pop(0)
+            continue
+        line, text = _where(page, shown)
+        mistakes.append(
+            Mistake(
+                page.name,
+                line,
+                f"code that no snippet backs: {text!r}; put it into a "
+                f"section under {project.snippets.name}/ and include that",
+            )
+        )
+    if expected and not mistakes:
+        mistakes.append(
+            Mistake(
+                page.name,
+                expected[0][0],
+                "this block doesn't reach the page as code; mend its "
+                "indentation or the blank lines around it",
+            )
+        )
+    return mistakes
+
+
+def _where(page, shown):
+    """The line of the page where shown code begins, and its first line."""
+    first = next((s.strip() for s in shown.split("\n") if s.strip()), "")
+    for number, line in enumerate(page.text.split("\n"), 1):
+        if first and first in line:
+            return number, first
+    return 1, first
+
+
+def line_of(page, text):
+    """The first line of the page that has the text."""
+    for number, line in enumerate(page.text.split("\n"), 1):
+        if text in line:
+            return number
+    return 1
+
+
+def host_mistakes(page, html):
+    """Things that would be loaded from another host."""
+    return [
+        Mistake(
+            page.name,
+            line_of(page, url),
+            f"{url} loads from another host; keep a copy in the project",
+        )
+        for url in html.loads
+    ]
+
+
+def image_mistakes(project, page, html, used):
+    """Images without words, or that aren't there; fills `used`."""
+    mistakes = []
+    folder = (project.root / page.name).parent
+    shown = {src: alt for src, alt in html.images}
+    for src, alt in html.images:
+        if src.startswith((*REMOTE, "data:")):
+            continue  # the first are told by host_mistakes
+        line = line_of(page, src)
+        target = (folder / unquote(urlsplit(src).path)).resolve()
+        used.add(target)
+        if not (alt or "").strip():
+            text = f"{src} has no alt text; say what the picture shows"
+            mistakes.append(Mistake(page.name, line, text))
+        if not target.is_file():
+            text = f"there is no {src}" + _how_to_record(project, page, target)
+            mistakes.append(Mistake(page.name, line, text))
+        elif not target.is_relative_to(project.docs):
+            text = f"{src} is outside {project.docs.name}/; move it there"
+            mistakes.append(Mistake(page.name, line, text))
+        mistakes += _pair_mistakes(page, src, line, shown)
+    return mistakes
+
+
+def _how_to_record(project, page, target):
+    own = (project.root / page.name).with_suffix("")
+    if target.parent != own:
+        return "; mend the path"
+    return f"; run pytest --record {page.name}"
+
+
+def _pair_mistakes(page, src, line, shown):
+    """Each figure is shown light and dark, with the same words."""
+    file, _, variant = src.partition("#")
+    match = FIGURE.match(file)
+    if not match or variant not in ("only-light", "only-dark"):
+        if match and (Path(file).stem.endswith("-dark")):
+            text = f"{src} needs #only-dark"
+            return [Mistake(page.name, line, text)]
+        return []
+    if (variant == "only-dark") != bool(match["dark"]):
+        text = f"{src}: name-dark.svg goes with #only-dark, and only that"
+        return [Mistake(page.name, line, text)]
+    other = (
+        f"{match['stem']}.svg#only-light"
+        if match["dark"]
+        else f"{match['stem']}-dark.svg#only-dark"
+    )
+    if other not in shown:
+        return [Mistake(page.name, line, f"{src} needs {other} beside it")]
+    if shown[other] != shown[src]:
+        text = f"{src} and {other} need the same alt text"
+        return [Mistake(page.name, line, text)]
+    return []
+
+
+def link_mistakes(project, page, html, anchors):
+    """Links to files and anchors that aren't there."""
+    mistakes = []
+    folder = (project.root / page.name).parent
+    for href in html.links:
+        url = urlsplit(href)
+        if url.scheme or url.netloc or href.startswith("/"):
+            continue
+        line = line_of(page, href)
+        target = (folder / unquote(url.path)).resolve()
+        if not url.path:
+            target = project.root / page.name
+        elif not target.is_file():
+            text = f"dead link: there is no {url.path}; mend it"
+            mistakes.append(Mistake(page.name, line, text))
+            continue
+        there = anchors.get(target)
+        if url.fragment and there is not None and url.fragment not in there:
+            text = f"dead anchor: {href} has no #{url.fragment}; mend it"
+            mistakes.append(Mistake(page.name, line, text))
+    return mistakes
