@@ -4,7 +4,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from runnable_pages import rendered
-from runnable_pages.pages import read_page
+from runnable_pages.pages import RECORD, read_page
 from runnable_pages.project import Mistake, Project, Unreadable, read_text
 from runnable_pages.sections import read_snippet
 
@@ -78,7 +78,7 @@ def unused_sections(project, pages, snippets):
                 continue
             what, cure = "section", "show it, or delete it"
             if file.endswith(".out"):
-                what, cure = "output", "run pytest --record on its page"
+                what, cure = "output", f"{RECORD} on its page"
             text = f'{what} "{name}" is on no page; {cure}'
             mistakes.append(Mistake(snippet.name, section.first - 1, text))
     return mistakes

@@ -38,6 +38,8 @@ def to_mathml(latex, display=False):
         raise wrong("its braces don't pair")
     # An aligned block is what latex2mathml calls split.
     source = re.sub(r"(\\(begin|end)\{)aligned\}", r"\1split}", latex)
+    if r"\operatorname*" in latex:
+        raise wrong(r"latex2mathml doesn't know \operatorname*")
     for name in re.findall(r"\\begin\{(.*?)\}", source):
         if name not in ENVIRONMENTS:
             raise wrong(f"latex2mathml doesn't know the environment {name}")
@@ -93,10 +95,12 @@ class MathML(Treeprocessor):
 
     def run(self, root):
         for element in root.iter():
-            texts = [] if element.tag == "code" else [element.text]
-            if any("$$" in (text or "") for text in [*texts, element.tail]):
+            loose = "" if element.tag == "code" else element.text or ""
+            after = element.tail or ""
+            formula = element.get("class") == "arithmatex"
+            if "$$" in loose + after or formula and after.startswith("$"):
                 self.report(ValueError("$$ belongs on a line of its own"))
-            if element.get("class") != "arithmatex":
+            if not formula:
                 continue
             display = element.tag == "div"
             latex = element.text.strip()[2:-2].strip()

@@ -32,6 +32,7 @@ TOLERANCE_MARK = re.compile(
 )
 LOOKS_LIKE_MARK = re.compile(r"<!--.*(pytest|codeblock|runnable)", re.I)
 HOW = 'write --8<-- "file.py:section" and nothing else'
+RECORD = "run pytest --record"
 
 # What a page's front matter may set for its run, with the types allowed.
 SETTINGS = {
@@ -87,6 +88,10 @@ class Page:
     def runnable(self):
         """The blocks that the run executes, in order."""
         return [block for block in self.blocks if block.runs]
+
+    def blocking(self):
+        """Mistakes that keep the page from running: not missing records."""
+        return [m for m in self.mistakes if RECORD not in m.text]
 
 
 @dataclass
@@ -499,7 +504,7 @@ def _string(literal):
 
 def _record_hint(file, page):
     is_output = file.endswith(".out")
-    return f"; run pytest --record {page}" if is_output else ""
+    return f"; {RECORD} {page}" if is_output else ""
 
 
 def _why_no_include(line):
@@ -515,6 +520,8 @@ def _why_no_include(line):
         return f"lines by number break at the next edit; {HOW}"
     if re.search(r'"[^":]+"$', text):
         return f"a whole file is no block; name a section: {HOW}"
+    if re.fullmatch(r"-+8<-+", text):
+        return f"the block form names no section; {HOW}"
     if text.count('"') != 2:
         return f'the include lacks a "; {HOW}'
     return f"not an include that is known here: {text!r}; {HOW}"

@@ -1,5 +1,6 @@
 """Where a project's pages and snippets stand, and how a mistake is told."""
 
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,6 +9,7 @@ from mkdocs.utils.yaml import get_yaml_loader
 from pymdownx.snippets import SnippetExtension, SnippetMissingError
 
 SNIPPETS = "pymdownx.snippets"
+BUILT_IN = ("toc", "tables", "fenced_code")  # MkDocs turns them on itself
 NEEDED = {
     "check_paths": True,
     "dedent_subsections": True,
@@ -46,6 +48,7 @@ class Project:
     extensions: list
     extension_configs: dict
     mistakes: list = field(default_factory=list)
+    preload: list = field(default_factory=list)
 
     @classmethod
     def load(cls, root):
@@ -62,7 +65,14 @@ class Project:
         configs[SNIPPETS] = {**options, "base_path": [str(root / base)]}
         docs = root / config.get("docs_dir", "docs")
         return cls(
-            root, docs, root / base, config, extensions, configs, mistakes
+            root,
+            docs,
+            root / base,
+            config,
+            extensions,
+            configs,
+            mistakes,
+            _preload(root / "pyproject.toml"),
         )
 
     def name(self, path):
@@ -131,13 +141,24 @@ def _read_config(path):
     return config
 
 
+def _preload(path):
+    """Modules that most pages import, from [tool.runnable_pages]."""
+    if not path.is_file():
+        return []
+    settings = tomllib.loads(path.read_text("utf-8"))
+    return (
+        settings.get("tool", {}).get("runnable_pages", {}).get("preload", [])
+    )
+
+
 def _extensions(config):
-    names, configs = [], {}
+    names, configs = list(BUILT_IN), {name: {} for name in BUILT_IN}
     for entry in config.get("markdown_extensions") or []:
         for name, options in (
             entry.items() if isinstance(entry, dict) else [(entry, None)]
         ):
-            names.append(name)
+            if name not in names:
+                names.append(name)
             configs[name] = options or {}
     return names, configs
 

@@ -5,7 +5,6 @@ outputs and figures from the run. Nothing else ever writes them.
 """
 
 import importlib.util
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +14,7 @@ from runnable_pages.compare import compare_text
 from runnable_pages.pages import read_page
 from runnable_pages.project import Project, Unreadable
 from runnable_pages.record import Recorder
-from runnable_pages.session import PageRun
+from runnable_pages.session import PageRun, prepare
 
 TOLERANCE = 1e-2  # relative, of numbers in outputs
 FIGURE_TOLERANCE = 0.05  # of an axis's range
@@ -43,6 +42,7 @@ def pytest_configure(config):
         config.stash[PROJECT] = Project.load(config.rootpath)
     except Unreadable as error:
         raise pytest.UsageError(str(error)) from None
+    prepare(config.stash[PROJECT].preload)
     # A page is one session: its blocks go to one worker.
     if getattr(config.option, "dist", "no") == "load":
         config.option.dist = "loadgroup"
@@ -172,7 +172,7 @@ class SyncItem(_Item):
 
     def reportinfo(self):
         """Where the item is, for pytest's report."""
-        return self.path, 0, f"{self.nodeid}"
+        return self.path, 0, self.name
 
 
 class BlockItem(_Item):
@@ -183,6 +183,10 @@ class BlockItem(_Item):
         reason = not_run(self.block)
         if reason:
             pytest.skip(reason)
+        mistakes = self.parent.page.blocking()
+        if mistakes:
+            told = "\n".join(map(str, mistakes))
+            raise Failure(f"{self._place()}: not run, since\n{told}")
         failed = self.parent.failed
         result = self.parent.result(self.index)
         if result is None:
@@ -279,4 +283,4 @@ class BlockItem(_Item):
 
     def reportinfo(self):
         """Where the block stands on its page."""
-        return Path(self.path), self.block.line - 1, self.nodeid
+        return self.path, self.block.line - 1, self.name

@@ -13,10 +13,13 @@ from urllib.parse import unquote, urlsplit
 
 import markdown
 
+from runnable_pages.pages import RECORD
 from runnable_pages.project import Mistake, SnippetMissingError
 
 # The page itself may not need what these do, and they need MkDocs.
 LEFT_OUT = ("runnable_pages.mathml",)
+# Docstrings that mkdocstrings puts in, and numbers beside lines of code.
+NOT_OURS = {"doc", "linenodiv"}
 REMOTE = ("http:", "https:", "//")
 LOADS = {"img": "src", "script": "src", "iframe": "src", "video": "src"}
 FIGURE = re.compile(r"^(?P<stem>.+?)(?P<dark>-dark)?\.svg$")
@@ -31,7 +34,6 @@ class Html(HTMLParser):
     links: list = field(default_factory=list)
     ids: set = field(default_factory=set)
     loads: list = field(default_factory=list)
-    has_autodoc: bool = False
 
     def __post_init__(self):
         super().__init__(convert_charrefs=True)
@@ -44,12 +46,9 @@ class Html(HTMLParser):
             self.ids.add(attrs["id"])
         if tag == "a" and "name" in attrs:
             self.ids.add(attrs["name"])
-        # Docstrings that mkdocstrings puts in are no page's own code.
-        if tag == "div" and (
-            self._doc_depth or "doc" in (attrs.get("class") or "").split()
-        ):
+        classes = set((attrs.get("class") or "").split())
+        if tag == "div" and (self._doc_depth or classes & NOT_OURS):
             self._doc_depth += 1
-            self.has_autodoc = True
         if tag == "pre" and not self._doc_depth:
             self._pre = []
         if tag == "img":
@@ -186,7 +185,7 @@ def _how_to_record(project, page, target):
     own = (project.root / page.name).with_suffix("")
     if target.parent != own:
         return "; mend the path"
-    return f"; run pytest --record {page.name}"
+    return f"; {RECORD} {page.name}"
 
 
 def _pair_mistakes(page, src, line, shown):

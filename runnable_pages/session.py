@@ -19,8 +19,6 @@ from runnable_pages.worker import Code, Limits, Result, serve, signal_name
 
 OUTPUT_LIMIT = 1_000_000  # bytes a page may print
 START_LIMIT = 60  # seconds for the fork server and its imports
-# Loaded once in the fork server, so that a page starts in milliseconds.
-PRELOAD = ["runnable_pages.worker", "numpy", "matplotlib.pyplot", "torch"]
 
 
 class PageRun:
@@ -183,15 +181,22 @@ def _code(project, block):
     )
 
 
+def prepare(modules):
+    """Name the modules that are loaded once, in the fork server.
+
+    A page then starts in milliseconds. Call it before the first run.
+    """
+    always = ["runnable_pages.worker", "matplotlib.pyplot"]
+    _context().set_forkserver_preload([*always, *modules])
+
+
 def _context():
-    methods = multiprocessing.get_all_start_methods()
-    if "forkserver" not in methods:
-        return multiprocessing.get_context("spawn")
     os.environ.setdefault("MPLBACKEND", "agg")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(PRELOAD)
-    return context
+    methods = multiprocessing.get_all_start_methods()
+    return multiprocessing.get_context(
+        "forkserver" if "forkserver" in methods else "spawn"
+    )
 
 
 @contextlib.contextmanager

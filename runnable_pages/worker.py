@@ -33,6 +33,7 @@ CHANGES_FILES = (
 CONNECTS = ("socket.connect", "socket.sendto", "socket.getaddrinfo")
 NEW_NETWORK, NEW_USER = 0x40000000, 0x10000000
 PR_SET_CHILD_SUBREAPER = 36
+OWN = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,6 @@ class Result:
     stderr: str = ""
     error: str = ""
     figures: list = field(default_factory=list)  # (description, svgs or None)
-
-
-class Refused(PermissionError):
-    """Something a page may not do."""
 
 
 def serve(connection, root, folder, limits, record):
@@ -184,7 +181,7 @@ class _Child:
 
     def _refuse(self, text):
         self.refused.append(text)
-        raise Refused(text)
+        raise PermissionError(text)
 
     def _warned(self, message, category, filename, lineno, *_, **__):
         self.warned.append(
@@ -302,15 +299,15 @@ class _Child:
         return text
 
     def _clean(self, told, code):
-        """Drop the frames before the block's first, and look lines up."""
+        """Drop the frames before the block's first, and the machinery's."""
         while told is not None:
             files = [frame.filename for frame in told.stack]
-            if code.file in files:
-                del told.stack[: files.index(code.file)]
-            else:
-                told.stack[:] = [
-                    f for f in told.stack if "runnable_pages" not in f.filename
-                ]
+            start = files.index(code.file) if code.file in files else 0
+            told.stack[:] = [
+                frame
+                for frame in told.stack[start:]
+                if not frame.filename.startswith(OWN)
+            ]
             told = told.__cause__ or told.__context__
 
     def _short(self, path):
@@ -373,14 +370,15 @@ def _leave_network():
 
 
 def _style_figures():
-    if "matplotlib.pyplot" in sys.modules:
+    try:
         from matplotlib import pyplot
+    except ImportError:
+        return
+    from runnable_pages import figures
 
-        from runnable_pages import figures
-
-        figures.use_style()
-        # There is no window; the figure is taken at the end of the block.
-        pyplot.show = lambda *args, **kwargs: None
+    figures.use_style()
+    # There is no window; the figure is taken at the end of the block.
+    pyplot.show = lambda *args, **kwargs: None
 
 
 def signal_name(exit_code):
