@@ -38,8 +38,6 @@ def to_mathml(latex, display=False):
         raise wrong("its braces don't pair")
     # An aligned block is what latex2mathml calls split.
     source = re.sub(r"(\\(begin|end)\{)aligned\}", r"\1split}", latex)
-    if r"\operatorname*" in latex:
-        raise wrong(r"latex2mathml doesn't know \operatorname*")
     for name in re.findall(r"\\begin\{(.*?)\}", source):
         if name not in ENVIRONMENTS:
             raise wrong(f"latex2mathml doesn't know the environment {name}")
@@ -72,7 +70,7 @@ def mend(math, display):
         for part in node:
             text = (part.text or "").strip()
             name = len(text) > 1 and text.replace("\u2009", "").isalpha()
-            if part.tag == "mi" and text == "~":  # \\sim is a relation
+            if part.tag == "mi" and text == "~":  # \sim is a relation
                 part.tag, part.text = "mo", "\u223c"
             if name and part.tag in ("mi", "mo"):  # log, softmax
                 part.tag = "mo"

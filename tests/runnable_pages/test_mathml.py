@@ -36,7 +36,7 @@ def convert(text):
         (r"x^", "can't read it"),
         (r"a & b", "a stray &"),
         (r"\begin{nosuch}a\end{nosuch}", "environment nosuch"),
-        (r"\operatorname*{arg}_x", r"doesn't know \operatorname*"),
+        (r"\operatorname*{arg\,max}_x", "one of its operators"),
     ],
 )
 def test_a_bad_formula_is_named(latex, message):
