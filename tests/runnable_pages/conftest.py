@@ -77,6 +77,8 @@ FILES = {
     "pytest.ini": "[pytest]\npythonpath = .\ntestpaths = mkdocs.yml docs\n",
     "docs/index.md": INDEX,
     "docs/lessons/sums.md": PAGE,
+    "snippets/__init__.py": "",
+    "snippets/lessons/__init__.py": "",
     "snippets/lessons/sums.py": SNIPPET,
     "snippets/lessons/sums.out": OUT,
     "tests/snippets/lessons/test_sums.py": "",
@@ -127,6 +129,6 @@ class Sample:
 
 
 @pytest.fixture
-def sample(pytester):
+def sample(tmp_path):
     """A project without a mistake."""
-    return Sample(pytester.path)
+    return Sample(tmp_path)

@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from tests.runnable_pages.conftest import Sample
+
 PAGE = "docs/lessons/sums.md"
 CODE = "snippets/lessons/sums.py"
 OUT = "snippets/lessons/sums.out"
@@ -23,6 +25,12 @@ PLOT = """    import matplotlib.pyplot as plt
     plt.show()
     # --8<-- [end:use]
 """
+
+
+@pytest.fixture
+def sample(pytester):
+    """The sample, in a folder where pytest can be run within pytest."""
+    return Sample(pytester.path)
 
 
 @pytest.fixture

@@ -1,0 +1,86 @@
+"""`mkdocs build` and `mkdocs serve` tell authors what pytest tells them."""
+
+import logging
+
+import pytest
+from mkdocs.commands.build import build
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort
+
+import runnable_pages
+
+PAGE = "docs/lessons/sums.md"
+HOOK = runnable_pages.__path__[0] + "/hook.py"
+
+
+@pytest.fixture
+def make(sample, caplog, monkeypatch):
+    """Build the sample as `mkdocs build` or `serve` would; lines logged."""
+    monkeypatch.chdir(sample.root)
+
+    def make(command="build"):
+        caplog.clear()
+        config = load_config(
+            str(sample.root / "mkdocs.yml"), hooks=[HOOK], quiet=True
+        )
+        with caplog.at_level(logging.WARNING, logger="mkdocs"):
+            config.plugins.run_event("startup", command=command, dirty=False)
+            build(config)
+        return [
+            record.getMessage()
+            for record in caplog.records
+            if "runnable_pages" in record.name
+        ]
+
+    return make
+
+
+def test_a_right_project_builds_in_silence(sample, make):
+    """No warning, and the page shows code and output."""
+    assert make() == []
+    html = sample.read("site/lessons/sums/index.html")
+    assert "total 3.500 of 2 terms" in html
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "line"),
+    [
+        (PAGE, ":add", ":ad", PAGE + ':6: section "ad" is not in'),
+        (PAGE, "sums.py:add", "sum.py:add", PAGE + ":6: there is no"),
+        (PAGE, "Then", "Look:\n\n    x = 1\n\nThen", PAGE + ":11: code that"),
+        (
+            "snippets/lessons/sums.py",
+            "    # --8<-- [end:use]\n",
+            "",
+            'snippets/lessons/sums.py:13: section "use" never ends',
+        ),
+        ("mkdocs.yml", "  - lessons/sums.md\n", "", PAGE + ":1: is not in"),
+    ],
+)
+def test_a_mistake_is_told_while_serving(sample, make, file, old, new, line):
+    """The server survives it, logs the line once, and recovers."""
+    right = sample.read(file)
+    sample.edit(file, old, new)
+    told = make("serve")
+    assert len([t for t in told if t.startswith(line)]) == 1, told
+    if file != "mkdocs.yml":
+        html = sample.read("site/lessons/sums/index.html")
+        assert line.partition(":")[2][:14].split(" ")[0] in html
+        assert "admonition failure" in html
+    sample.write(file, right)
+    assert make("serve") == []
+
+
+def test_a_build_with_mistakes_is_not_published(sample, make):
+    """`mkdocs build` ends with the number of mistakes, and no traceback."""
+    sample.edit(PAGE, ":add", ":ad")
+    with pytest.raises(Abort, match="mistakes in pages or snippets"):
+        make()
+
+
+def test_a_page_that_is_no_text_survives_serving(sample, make):
+    """The line is told in the log and on the page."""
+    sample.write(PAGE, b"# Sums\n\xff\n")
+    assert make("serve")[0].startswith(f"{PAGE}:2: byte 0xff is not UTF-8")
+    html = sample.read("site/lessons/sums/index.html")
+    assert "byte 0xff is not UTF-8" in html

@@ -1,0 +1,49 @@
+"""A new lesson passes as made, and a wrong name is told."""
+
+import pytest
+
+from runnable_pages.check import check
+from runnable_pages.scaffold import LessonError, make_lesson
+from tests.runnable_pages.conftest import Sample
+
+
+@pytest.fixture
+def sample(pytester):
+    """The sample, in a folder where pytest can be run within pytest."""
+    return Sample(pytester.path)
+
+
+def test_a_new_lesson_passes_as_made(sample, pytester):
+    """Page, snippet, output, test and navigation fit together."""
+    sample.write("pytest.ini", "[pytest]\npythonpath = .\n")
+    made = make_lesson(sample.root, "lessons/new-idea")
+    assert "snippets/lessons/new_idea.py" in made
+    assert "  - lessons/new-idea.md\n" in sample.read("mkdocs.yml")
+    # The test's docstrings need mkdocstrings, which is the site's matter.
+    assert check(sample.root) == []
+    done = pytester.runpytest_subprocess("docs", "tests")
+    done.assert_outcomes(passed=9)
+
+
+@pytest.mark.parametrize(
+    "name", ["Idea", "lessons/New", "../x/y", "x", "a b/c"]
+)
+def test_a_wrong_name_is_told(sample, name):
+    """The message shows how a name is written."""
+    with pytest.raises(LessonError, match="NAME=fundamentals/my-lesson"):
+        make_lesson(sample.root, name)
+
+
+def test_nothing_is_overwritten(sample):
+    """A lesson that is there stays as it is."""
+    before = sample.read("docs/lessons/sums.md")
+    with pytest.raises(LessonError, match="is there already"):
+        make_lesson(sample.root, "lessons/sums")
+    assert sample.read("docs/lessons/sums.md") == before
+
+
+def test_an_unknown_section_is_told(sample):
+    """The navigation needs to know where the page goes; nothing is made."""
+    with pytest.raises(LessonError, match="has no section other/"):
+        make_lesson(sample.root, "other/new")
+    assert not (sample.root / "docs/other").exists()
