@@ -123,6 +123,7 @@ if __name__ == "__main__":
         *_, curve = gradient_descent(X, y, share * limit, epochs=300)
         ax.semilogy(curve, label=f"{share} of the limit")
     ax.set(ylim=(2e3, 1e5), xlabel="epoch", ylabel="mean squared error")
+    ax.set_yticks([3e3, 1e4, 3e4, 1e5], ["3,000", "10,000", "30,000", ""])
     ax.legend(loc="upper right")
     plt.show()
     # --8<-- [end:rates]
@@ -202,7 +203,7 @@ if __name__ == "__main__":
     }.items():
         *_, curve = minibatch_descent(X, y, epochs=60, **options)
         ax.semilogy(range(1, 61), np.array(curve) - least, label=label)
-    ax.set(xlabel="epoch (each example seen once)", ylim=(10, 1e6))
+    ax.set(xlabel="epoch (each example seen once)", ylim=(0.3, 1e6))
     ax.set_ylabel("loss above the least")
     ax.legend(loc="upper right", ncols=2)
     plt.show()

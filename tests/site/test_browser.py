@@ -1,0 +1,198 @@
+"""What readers meet in a browser: light and dark, on a desk and a phone."""
+
+import functools
+import http.server
+import threading
+
+import pytest
+
+from tests.site.conftest import CHROMIUM, html_of, page_names
+
+pytestmark = [
+    pytest.mark.skipif(
+        CHROMIUM is None, reason="Chromium is not installed: apt-get install"
+    ),
+    pytest.mark.xdist_group("browser"),
+]
+PAGES = page_names()
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+WIDTHS = {"desk": 1300, "phone": 390}
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """A file server that doesn't write a line a request."""
+
+    def log_message(self, *args):
+        """Say nothing."""
+
+
+@pytest.fixture(scope="module")
+def address(built):
+    """The built site, served on this machine."""
+    handler = functools.partial(Quiet, directory=str(built))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """One Chromium for all pages."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as tools:
+        browser = tools.chromium.launch(
+            executable_path=CHROMIUM, args=ARGUMENTS
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=["light", "dark"])
+def scheme(request):
+    """The reader's system setting."""
+    return request.param
+
+
+@pytest.fixture(scope="module", params=WIDTHS)
+def tab(request, browser, scheme, address):
+    """A tab of that width and scheme, which notes errors and requests."""
+    context = browser.new_context(
+        viewport={"width": WIDTHS[request.param], "height": 844},
+        color_scheme=scheme,
+    )
+    tab = context.new_page()
+    tab.noted = []
+    tab.on("pageerror", lambda e: tab.noted.append(f"error: {e}"))
+    tab.on(
+        "request",
+        lambda r: (
+            tab.noted.append(f"asks {r.url}")
+            if not r.url.startswith((address, "data:", "blob:"))
+            else None
+        ),
+    )
+    tab.on(
+        "response",
+        lambda r: (
+            tab.noted.append(f"{r.status}: {r.url}")
+            if r.status >= 400
+            else None
+        ),
+    )
+    yield tab
+    context.close()
+
+
+def open_page(tab, address, built, name):
+    """Open a page and wait until it is drawn."""
+    tab.noted.clear()
+    path = html_of(name, built).relative_to(built).parent.as_posix()
+    tab.goto(address + ("" if path == "." else path + "/"))
+    tab.wait_for_load_state("networkidle")
+
+
+# Elements that reach out of the page, unless they scroll in their own box.
+OVERFLOW = """() => {
+  const wide = document.documentElement.clientWidth;
+  const found = [];
+  if (document.documentElement.scrollWidth > wide)
+    found.push("the page itself: " + document.documentElement.scrollWidth);
+  for (const e of document.querySelectorAll(".md-content *")) {
+    const box = e.getBoundingClientRect();
+    if (box.width === 0 || box.right <= wide + 1) continue;
+    let boxed = false;
+    for (let p = e; p && p !== document.body; p = p.parentElement) {
+      const s = getComputedStyle(p);
+      if (/auto|scroll|hidden/.test(s.overflowX)) { boxed = true; break; }
+    }
+    if (!boxed) found.push(e.tagName + "." + e.className);
+  }
+  return found.slice(0, 5);
+}"""
+PICTURES = """() => [...document.querySelectorAll(".md-content img")]
+  .filter(i => getComputedStyle(i).display !== "none")
+  .map(i => { i.loading = "eager"; return i; })
+  .map(i => i.getAttribute("src"))"""
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_and_asks_nobody_else(tab, address, built, name):
+    """No overflow, no script error, nothing missing, no other host."""
+    open_page(tab, address, built, name)
+    assert tab.evaluate(OVERFLOW) == []
+    assert tab.noted == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_figure_is_shown_in_the_readers_colours(
+    tab, scheme, address, built, name
+):
+    """Light figures on light pages, dark ones on dark: never both."""
+    open_page(tab, address, built, name)
+    other = "dark" if scheme == "light" else "light"
+    shown = tab.evaluate(PICTURES)
+    assert not [src for src in shown if src.endswith(f"#only-{other}")]
+    recorded = html_of(name, built).read_text("utf-8").count("#only-light")
+    assert len([s for s in shown if "#only-" in s]) == recorded
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_accessible(tab, address, built, name):
+    """axe finds no violation: contrast, names, roles, order."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    open_page(tab, address, built, name)
+    violations = Axe().run(tab).response["violations"]
+    told = [
+        f"{v['id']}: {v['help']}: {n['html'][:120]}"
+        for v in violations
+        for n in v["nodes"][:3]
+    ]
+    assert told == []
+
+
+def test_the_copy_button_copies_the_code(browser, address, built):
+    """What it puts on the clipboard is the block's text, and no more."""
+    from tests.site.conftest import code_blocks
+
+    name = "fundamentals/gradient-descent.md"
+    context = browser.new_context(
+        permissions=["clipboard-read", "clipboard-write"]
+    )
+    tab = context.new_page()
+    tab.goto(address + "fundamentals/gradient-descent/")
+    tab.locator(".language-python button").first.click(force=True)
+    tab.wait_for_timeout(300)
+    copied = tab.evaluate("() => navigator.clipboard.readText()")
+    _, first = code_blocks(html_of(name, built))[0]
+    assert copied.strip("\n") == first.strip("\n")
+    context.close()
+
+
+def test_search_finds_a_lesson_without_a_mouse(browser, address):
+    """`s` opens the search, typing finds, arrows and Enter arrive."""
+    context = browser.new_context()
+    tab = context.new_page()
+    tab.goto(address)
+    tab.wait_for_load_state("networkidle")
+    tab.keyboard.press("s")
+    tab.keyboard.type("learning rate", delay=20)
+    tab.wait_for_selector(".md-search-result__link")
+    tab.wait_for_timeout(300)
+    tab.keyboard.press("ArrowDown")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url(lambda url: url != address and "#" not in url[-1:])
+    assert tab.url.startswith(address)
+    assert tab.locator("h1").count() == 1
+    context.close()
