@@ -1,6 +1,7 @@
 """`python -m runnable_pages check`, and `lesson NAME`."""
 
 import argparse
+import logging
 import sys
 from pathlib import Path
 
@@ -17,11 +18,11 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     if options.command == "lesson":
         return _lesson(options.name)
+    logging.disable()  # each mistake is printed once, below
     mistakes = check(Path.cwd())
     for mistake in mistakes:
         print(mistake)
-    pages = "no mistake" if not mistakes else f"{len(mistakes)} mistakes"
-    print(f"pages and snippets: {pages}")
+    print(f"mistakes in pages and snippets: {len(mistakes)}")
     return 1 if mistakes else 0
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from runnable_pages import rendered
 from runnable_pages.pages import RECORD, read_page
-from runnable_pages.project import Mistake, Project, Unreadable, read_text
+from runnable_pages.project import Mistake, Project, Unreadable
 from runnable_pages.sections import read_snippet
 
 PICTURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
@@ -30,7 +30,7 @@ def check(root):
     for page in pages:
         mistakes += order_mistakes(page, snippets)
     mistakes += unused_sections(project, pages, snippets)
-    mistakes += site_mistakes(project, pages)
+    mistakes += site_mistakes(project, pages, snippets)
     mistakes += nav_mistakes(project)
     mistakes += missing_tests(project, snippets)
     mistakes += unused_results(project)
@@ -84,33 +84,35 @@ def unused_sections(project, pages, snippets):
     return mistakes
 
 
-def site_mistakes(project, pages):
+def site_mistakes(project, pages, snippets):
     """What only the pages' HTML shows: code, pictures, links, anchors."""
     converter = rendered.renderer(project)
-    htmls, used = {}, set()
+    htmls, used, mistakes = {}, set(), []
+    sound = {page.name: is_sound(page, snippets) for page in pages}
     for page in pages:
-        if page.mistakes:
-            continue  # its HTML would repeat them in other words
-        html = rendered.render(project, page, converter)
-        if html is not None:
-            htmls[page.name] = rendered.parse_html(html)
+        html = rendered.render(page, converter, sound[page.name])
+        htmls[page.name] = rendered.parse_html(html)
     anchors = {
-        project.root / name: html.ids
-        for name, html in htmls.items()
-        if ":::" not in read_text(project, project.root / name)
+        project.root / page.name: htmls[page.name].ids
+        for page in pages
+        if ":::" not in page.text  # docstrings bring anchors of their own
     }
-    mistakes = []
     for page in pages:
-        html = htmls.get(page.name)
-        if html is None:
-            continue
-        mistakes += rendered.code_mistakes(project, page, html)
+        html = htmls[page.name]
+        if sound[page.name]:
+            mistakes += rendered.code_mistakes(project, page, html)
         mistakes += rendered.host_mistakes(page, html)
+        mistakes += rendered.formula_mistakes(page, html)
         mistakes += rendered.image_mistakes(project, page, html, used)
         mistakes += rendered.link_mistakes(project, page, html, anchors)
-    if len(htmls) == len(pages):
-        mistakes += unused_pictures(project, used)
-    return mistakes
+    return mistakes + unused_pictures(project, used)
+
+
+def is_sound(page, snippets):
+    """Whether the page's includes can be rendered."""
+    files = {block.include.file for block in page.blocks}
+    broken = {file for file in files if snippets[file].mistakes}
+    return not page.mistakes and not broken
 
 
 def unused_pictures(project, used):

@@ -15,7 +15,7 @@ from runnable_pages import rendered
 from runnable_pages.check import nav_mistakes, order_mistakes
 from runnable_pages.pages import parse_page
 from runnable_pages.project import Mistake, Project, Unreadable, read_text
-from runnable_pages.sections import INCLUDE, MARK, read_snippet
+from runnable_pages.sections import read_snippet
 
 log = logging.getLogger("mkdocs.hooks.runnable_pages")
 
@@ -71,22 +71,23 @@ def on_page_markdown(markdown, page, config, files):
     for snippet in snippets.values():
         mistakes.update(snippet.mistakes)
     mistakes.update(order_mistakes(parsed, snippets))
-    _Build.pages[page.file.src_uri] = parsed
     if not mistakes:
+        _Build.pages[page.file.src_uri] = parsed
         return markdown
     _tell(mistakes)
-    return _box(mistakes) + "\n\n" + _without_includes(markdown)
+    return _box(mistakes) + "\n\n" + rendered.without_includes(markdown)
 
 
 def on_page_content(html, page, config, files):
     """Hold what was rendered to what the run executes."""
     parsed = _Build.pages.get(page.file.src_uri)
-    if parsed is None or parsed.mistakes:
+    if parsed is None:
         return html
     seen, project = rendered.parse_html(html), _Build.project
     mistakes = {
         *rendered.code_mistakes(project, parsed, seen),
         *rendered.host_mistakes(parsed, seen),
+        *rendered.formula_mistakes(parsed, seen),
     }
     _tell(mistakes)
     return _box(mistakes) + html if mistakes and _Build.serving else html
@@ -96,7 +97,7 @@ def on_post_build(config):
     """A build with mistakes is not to be published."""
     if _Build.mistakes and not _Build.serving:
         count = len(_Build.mistakes)
-        raise Abort(f"{count} mistakes in pages or snippets, listed above")
+        raise Abort(f"mistakes in pages or snippets, listed above: {count}")
 
 
 def _snippets_of(parsed):
@@ -114,15 +115,6 @@ def _tell(mistakes):
     for mistake in sorted(set(mistakes) - set(_Build.mistakes)):
         log.warning("%s", mistake)
     _Build.mistakes = {*_Build.mistakes, *mistakes}
-
-
-def _without_includes(markdown):
-    """The page without its includes, which may be what can't be rendered."""
-    return "\n".join(
-        line
-        for line in markdown.split("\n")
-        if not INCLUDE.match(line) and not MARK.match(line)
-    )
 
 
 def _box(mistakes):

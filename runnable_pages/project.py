@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 from mkdocs.utils.yaml import get_yaml_loader
-from pymdownx.snippets import SnippetExtension, SnippetMissingError
+from pymdownx.snippets import SnippetExtension
 
 SNIPPETS = "pymdownx.snippets"
 BUILT_IN = ("toc", "tables", "fenced_code")  # MkDocs turns them on itself
@@ -97,7 +97,7 @@ class Project:
     def include(self, file, section):
         """The text that a page shows for `file:section`, from pymdownx itself.
 
-        Raises SnippetMissingError when the file or section isn't there.
+        Raises its SnippetMissingError when file or section isn't there.
         """
         import markdown
 
@@ -176,12 +176,3 @@ def _missing_options(options):
         for key, want in NEEDED.items()
         if options.get(key) != want
     ]
-
-
-__all__ = [
-    "Mistake",
-    "Project",
-    "SnippetMissingError",
-    "Unreadable",
-    "read_text",
-]

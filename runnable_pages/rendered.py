@@ -14,10 +14,9 @@ from urllib.parse import unquote, urlsplit
 import markdown
 
 from runnable_pages.pages import RECORD
-from runnable_pages.project import Mistake, SnippetMissingError
+from runnable_pages.project import Mistake
+from runnable_pages.sections import INCLUDE, MARK
 
-# The page itself may not need what these do, and they need MkDocs.
-LEFT_OUT = ("runnable_pages.mathml",)
 # Docstrings that mkdocstrings puts in, and numbers beside lines of code.
 NOT_OURS = {"doc", "linenodiv"}
 REMOTE = ("http:", "https:", "//")
@@ -34,10 +33,12 @@ class Html(HTMLParser):
     links: list = field(default_factory=list)
     ids: set = field(default_factory=set)
     loads: list = field(default_factory=list)
+    formulas: list = field(default_factory=list)  # what is wrong with them
 
     def __post_init__(self):
         super().__init__(convert_charrefs=True)
         self._pre = None
+        self._formula = False
         self._doc_depth = 0
 
     def handle_starttag(self, tag, attrs):
@@ -51,6 +52,8 @@ class Html(HTMLParser):
             self._doc_depth += 1
         if tag == "pre" and not self._doc_depth:
             self._pre = []
+        if tag == "strong" and "math-error" in classes:
+            self._formula = True
         if tag == "img":
             self.images.append((attrs.get("src") or "", attrs.get("alt")))
         if tag == "a" and attrs.get("href") and not self._doc_depth:
@@ -68,6 +71,9 @@ class Html(HTMLParser):
     def handle_data(self, data):
         if self._pre is not None:
             self._pre.append(data)
+        if self._formula:
+            self.formulas.append(data)
+            self._formula = False
 
 
 def parse_html(text):
@@ -80,19 +86,28 @@ def parse_html(text):
 
 def renderer(project):
     """The Markdown converter of mkdocs.yml, plugins aside."""
-    names = [n for n in project.extensions if n not in LEFT_OUT]
-    configs = {n: project.extension_configs[n] for n in names}
-    return markdown.Markdown(extensions=names, extension_configs=configs)
+    return markdown.Markdown(
+        extensions=project.extensions,
+        extension_configs=project.extension_configs,
+    )
 
 
-def render(project, page, converter):
-    """The page's HTML, or None where an include stands in the way."""
+def render(page, converter, is_sound):
+    """The page's HTML; of a page that isn't sound, without its includes."""
     body = re.sub(r"\A---\n.*?\n---\n", "", page.text, flags=re.S)
+    if not is_sound:
+        body = without_includes(body)
     converter.reset()
-    try:
-        return converter.convert(body)
-    except (SnippetMissingError, RecursionError):
-        return None
+    return converter.convert(body)
+
+
+def without_includes(text):
+    """Markdown without its includes, which may be what can't be rendered."""
+    return "\n".join(
+        line
+        for line in text.split("\n")
+        if not INCLUDE.match(line) and not MARK.match(line)
+    )
 
 
 def code_mistakes(project, page, html):
@@ -143,6 +158,16 @@ def line_of(page, text):
         if text in line:
             return number
     return 1
+
+
+def formula_mistakes(page, html):
+    """Formulas that can't be shown."""
+    mistakes = []
+    for told in html.formulas:
+        formula = told.partition("`")[2].partition("`")[0]
+        line = line_of(page, formula[:16])
+        mistakes.append(Mistake(page.name, line, f"{told}; mend it"))
+    return mistakes
 
 
 def host_mistakes(page, html):

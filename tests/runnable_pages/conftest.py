@@ -11,6 +11,9 @@ markdown_extensions:
   - admonition
   - attr_list
   - md_in_html
+  - pymdownx.arithmatex:
+      generic: true
+  - runnable_pages.mathml
   - pymdownx.details
   - pymdownx.superfences
   - pymdownx.tabbed:

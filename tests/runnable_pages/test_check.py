@@ -156,10 +156,11 @@ EDITS = {
     "not in nav": ("mkdocs.yml", "  - lessons/sums.md\n", "",
         r"docs/lessons/sums.md:1: is not in the navigation"),
     "nav without page": ("mkdocs.yml", "  - index.md\n", "  - index.md\n  - gone.md\n",
-        r"mkdocs.yml:18: nav names gone.md"),
+        r"mkdocs.yml:21: nav names gone.md"),
     "option missing": ("mkdocs.yml", "      dedent_subsections: true\n", "",
         r"mkdocs.yml:1: pymdownx.snippets needs dedent_subsections: true"),
     "config no YAML": ("mkdocs.yml", "theme: material", "theme: [", r"mkdocs.yml:\d+: not valid YAML"),
+    "formula": (PAGE, "Then", r"With $\frac{1}$ then", r":9: formula `\\frac\{1\}`: an argument is missing"),
     # Front matter
     "bad setting": (PAGE, "# Sums", "---\ntime_limit: soon\n---\n\n# Sums",
         r":2: time_limit must be a positive number, not 'soon'"),
@@ -215,15 +216,28 @@ def test_the_sample_has_no_mistake(sample):
     assert check(sample.root) == []
 
 
+def test_sections_out_of_order_are_told(sample):
+    """A page that shows the use before the definition is told both names."""
+    text = sample.read(PAGE)
+    swapped = text.replace(":add", ":x").replace("sums.py:use", "sums.py:add")
+    sample.write(PAGE, swapped.replace(":x", ":use").split("<!--")[0])
+    told = [str(mistake) for mistake in check(sample.root)]
+    assert (
+        PAGE + ':11: section "add" stands before "use" in '
+        "snippets/lessons/sums.py, but after it here; mend one of the two"
+    ) in told
+
+
 def test_all_mistakes_are_told_not_only_the_first(sample):
-    """Three mistakes in two files give three lines, sorted by place."""
+    """Four mistakes in two files give their lines, sorted by place."""
     sample.edit(PAGE, ":add", ":ad")
     sample.edit(PAGE, "sums.out:use", "sums.out:us")
+    sample.edit(PAGE, "Then", "[Then](nothing.md)")
     sample.edit(CODE, "[end:use]", "[end:us]")
     told = check(sample.root)
     assert [m.path for m in told] == sorted(m.path for m in told)
     assert {(m.path, m.line) for m in told} >= {
-        (PAGE, 6), (PAGE, 17), (CODE, 16), (CODE, 13)
+        (PAGE, 6), (PAGE, 9), (PAGE, 17), (CODE, 16), (CODE, 13)
     }  # fmt: skip
 
 

@@ -74,7 +74,9 @@ def test_a_mistake_is_told_while_serving(sample, make, file, old, new, line):
 def test_a_build_with_mistakes_is_not_published(sample, make):
     """`mkdocs build` ends with the number of mistakes, and no traceback."""
     sample.edit(PAGE, ":add", ":ad")
-    with pytest.raises(Abort, match="mistakes in pages or snippets"):
+    with pytest.raises(
+        Abort, match="mistakes in pages or snippets, listed above: 1"
+    ):
         make()
 
 
