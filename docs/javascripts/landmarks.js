@@ -1,6 +1,20 @@
-// The theme puts each code block's buttons into a landmark without a name.
-// They are no landmarks: a page has dozens of them.
-new MutationObserver(() => {
-  for (const nav of document.querySelectorAll(".md-code__nav:not([role])"))
+// Landmarks that the theme leaves without a name of their own.
+
+// A section with an index page has an empty label; its title has the name.
+for (const nav of document.querySelectorAll(".md-nav[aria-labelledby]")) {
+  const title = nav.querySelector(":scope > .md-nav__title");
+  if (title) nav.setAttribute("aria-label", title.textContent.trim());
+}
+
+// Those without any name are lists, or the buttons of a code block, which
+// appear later: no landmarks, for a page can have dozens of them.
+const mend = () => {
+  const named = ":not([aria-label], [aria-labelledby], [role])";
+  for (const nav of document.querySelectorAll(`nav${named}`))
     nav.setAttribute("role", "none");
-}).observe(document.body, { childList: true, subtree: true });
+};
+new MutationObserver(mend).observe(document.body, {
+  childList: true,
+  subtree: true,
+});
+mend();
