@@ -72,6 +72,8 @@ def mend(math, display):
             name = len(text) > 1 and text.replace("\u2009", "").isalpha()
             if part.tag == "mi" and text == "~":  # \sim is a relation
                 part.tag, part.text = "mo", "\u223c"
+            if text == "\u221e":  # a number, not an operator
+                part.tag = "mi"
             if name and part.tag in ("mi", "mo"):  # log, softmax
                 part.tag = "mo"
                 part.attrib |= {"lspace": "0.12em", "rspace": "0.12em"}

@@ -99,6 +99,7 @@ def test_tex_spacing():
     assert operators["\u2212"]["form"] == "prefix"
     assert math.find(f".//{MATH}munder")[0].text == "max"
     assert math.find(f".//{MATH}msub") is None
+    assert "<mi>\u221e</mi>" in to_mathml(r"-\infty")
     inline = to_mathml(r"a - 1, \max_w a")
     assert "prefix" not in inline
     assert "munder" not in inline
