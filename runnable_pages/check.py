@@ -6,6 +6,7 @@ from pathlib import Path
 from runnable_pages import rendered
 from runnable_pages.pages import RECORD, read_page
 from runnable_pages.project import Mistake, Project, Unreadable
+from runnable_pages.results import result_mistakes
 from runnable_pages.sections import read_snippet
 
 PICTURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
@@ -33,7 +34,8 @@ def check(root):
     mistakes += site_mistakes(project, pages, snippets)
     mistakes += nav_mistakes(project)
     mistakes += missing_tests(project, snippets)
-    mistakes += unused_results(project)
+    for path in sorted(project.snippets.rglob("*.results.json")):
+        mistakes += result_mistakes(project, path)
     return sorted(set(mistakes))
 
 
@@ -176,15 +178,4 @@ def missing_tests(project, snippets):
         if not (project.root / test).is_file():
             text = f"has no test; write {test}"
             mistakes.append(Mistake(snippet.name, 1, text))
-    return mistakes
-
-
-def unused_results(project):
-    """Recorded results of long runs that their snippet never reads."""
-    mistakes = []
-    for path in sorted(project.snippets.rglob("*.results.json")):
-        code = path.with_name(path.name.replace(".results.json", ".py"))
-        if not code.is_file() or path.name not in code.read_text("utf-8"):
-            text = f"{code.name} does not read these results; delete them"
-            mistakes.append(Mistake(project.name(path), 1, text))
     return mistakes

@@ -81,10 +81,12 @@ def describe(figure):
 
 
 def _tidy(figure):
-    """At most eight ticks an axis, where nobody chose them."""
+    """No grid on images; eight ticks an axis, where nobody chose them."""
     from matplotlib.ticker import AutoLocator
 
     for ax in figure.axes:
+        if ax.images:
+            ax.grid(visible=False)
         for axis in (ax.xaxis, ax.yaxis):
             if isinstance(axis.get_major_locator(), AutoLocator):
                 axis.get_major_locator().set_params(nbins=7)

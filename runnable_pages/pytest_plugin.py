@@ -7,6 +7,7 @@ outputs and figures from the run. Nothing else ever writes them.
 import importlib.util
 
 import pytest
+from pymdownx.snippets import SnippetMissingError
 
 from runnable_pages import figures
 from runnable_pages.check import check
@@ -239,7 +240,7 @@ class BlockItem(_Item):
         project = self.config.stash[PROJECT]
         try:
             shown = project.include(include.file, include.section)
-        except Exception as error:
+        except SnippetMissingError as error:
             return f"{error} {self._hint()}"
         tolerance = self._tolerance("tolerance", TOLERANCE)
         difference = compare_text(shown, output, tolerance)
