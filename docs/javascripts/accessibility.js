@@ -1,4 +1,5 @@
-// Landmarks that the theme leaves without a name of their own.
+// What the theme leaves to be mended: landmarks without a name of their own,
+// and wide tables that a keyboard can't scroll.
 
 // A section with an index page has an empty label; its title has the name.
 for (const nav of document.querySelectorAll(".md-nav[aria-labelledby]")) {
@@ -12,9 +13,12 @@ const mend = () => {
   const named = ":not([aria-label], [aria-labelledby], [role])";
   for (const nav of document.querySelectorAll(`nav${named}`))
     nav.setAttribute("role", "none");
+  for (const box of document.querySelectorAll(".md-typeset__scrollwrap"))
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
 };
 new MutationObserver(mend).observe(document.body, {
   childList: true,
   subtree: true,
 });
 mend();
+addEventListener("resize", mend);
