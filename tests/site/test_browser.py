@@ -1,5 +1,6 @@
 """What readers meet in a browser: light and dark, on a desk and a phone."""
 
+import contextlib
 import functools
 import http.server
 import threading
@@ -25,6 +26,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 WIDTHS = {"desk": 1300, "phone": 390}
+SCHEMES = ("light", "dark")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -58,40 +60,47 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module", params=["light", "dark"])
-def scheme(request):
-    """The reader's system setting."""
-    return request.param
-
-
-@pytest.fixture(scope="module", params=WIDTHS)
-def tab(request, browser, scheme, address):
-    """A tab of that width and scheme, which notes errors and requests."""
+@contextlib.contextmanager
+def new_tab(browser, address, scheme, width):
+    """A tab of that scheme and width, which notes errors and requests."""
     context = browser.new_context(
-        viewport={"width": WIDTHS[request.param], "height": 844},
-        color_scheme=scheme,
+        viewport={"width": WIDTHS[width], "height": 844}, color_scheme=scheme
     )
     tab = context.new_page()
-    tab.noted = []
-    tab.on("pageerror", lambda e: tab.noted.append(f"error: {e}"))
-    tab.on(
-        "request",
-        lambda r: (
-            tab.noted.append(f"asks {r.url}")
-            if not r.url.startswith((address, "data:", "blob:"))
-            else None
-        ),
-    )
-    tab.on(
-        "response",
-        lambda r: (
-            tab.noted.append(f"{r.status}: {r.url}")
-            if r.status >= 400
-            else None
-        ),
-    )
+    tab.noted, tab.scheme = [], scheme
+
+    def note(answer):
+        if answer.status >= 400:
+            tab.noted.append(f"{answer.status}: {answer.url}")
+
+    def note_other_hosts(request):
+        if not request.url.startswith((address, "data:", "blob:")):
+            tab.noted.append(f"asks {request.url}")
+
+    tab.on("pageerror", lambda error: tab.noted.append(f"error: {error}"))
+    tab.on("request", note_other_hosts)
+    tab.on("response", note)
     yield tab
     context.close()
+
+
+ALL = [(scheme, width) for scheme in SCHEMES for width in WIDTHS]
+# Colours depend on the scheme, and the layout on the width.
+TWO = [("light", "desk"), ("dark", "phone")]
+
+
+@pytest.fixture(scope="module", params=ALL, ids="-".join)
+def tab(request, browser, address):
+    """A tab in each scheme and width."""
+    with new_tab(browser, address, *request.param) as tab:
+        yield tab
+
+
+@pytest.fixture(scope="module", params=TWO, ids="-".join)
+def axe_tab(request, browser, address):
+    """A tab in each scheme, and in each width."""
+    with new_tab(browser, address, *request.param) as tab:
+        yield tab
 
 
 def open_page(tab, address, built, name):
@@ -127,33 +136,27 @@ PICTURES = """() => [...document.querySelectorAll(".md-content img")]
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_and_asks_nobody_else(tab, address, built, name):
-    """No overflow, no script error, nothing missing, no other host."""
+def test_a_page_reads_well(tab, address, built, name):
+    """Nothing overflows, is missing, or comes from another host.
+
+    Each figure is shown once, in the colours of the reader's system.
+    """
     open_page(tab, address, built, name)
     assert tab.evaluate(OVERFLOW) == []
     assert tab.noted == []
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_a_figure_is_shown_in_the_readers_colours(
-    tab, scheme, address, built, name
-):
-    """Light figures on light pages, dark ones on dark: never both."""
-    open_page(tab, address, built, name)
-    other = "dark" if scheme == "light" else "light"
-    shown = tab.evaluate(PICTURES)
-    assert not [src for src in shown if src.endswith(f"#only-{other}")]
+    shown = [src for src in tab.evaluate(PICTURES) if "#only-" in src]
     recorded = html_of(name, built).read_text("utf-8").count("#only-light")
-    assert len([s for s in shown if "#only-" in s]) == recorded
+    assert len(shown) == recorded
+    assert all(src.endswith(f"#only-{tab.scheme}") for src in shown)
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_accessible(tab, address, built, name):
+def test_a_page_is_accessible(axe_tab, address, built, name):
     """axe finds no violation: contrast, names, roles, order."""
     from axe_playwright_python.sync_playwright import Axe
 
-    open_page(tab, address, built, name)
-    violations = Axe().run(tab).response["violations"]
+    open_page(axe_tab, address, built, name)
+    violations = Axe().run(axe_tab).response["violations"]
     told = [
         f"{v['id']}: {v['help']}: {n['html'][:120]}"
         for v in violations
