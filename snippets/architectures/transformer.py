@@ -15,8 +15,8 @@ def attention_weights(q, k, causal=True):
     """
     scores = q @ k.mT / math.sqrt(q.shape[-1])  # (..., seq, seq)
     if causal:
-        future = torch.ones(scores.shape[-2:], dtype=torch.bool).triu(1)
-        scores = scores.masked_fill(future.to(q.device), -math.inf)
+        mask = scores.new_full(scores.shape[-2:], -math.inf).triu(1)
+        scores = scores + mask  # minus infinity wherever the future is
     return scores.softmax(dim=-1)
 
 
