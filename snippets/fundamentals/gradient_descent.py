@@ -40,7 +40,7 @@ def gradient_descent(X, y, learning_rate=0.01, epochs=1000):
         if not np.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss} at epoch {epoch}: lower learning_rate "
-                f"({learning_rate}), or look for NaN in the data"
+                f"({learning_rate}), or look for NaN"
             )
         losses.append(loss)
         weights -= learning_rate * weights_gradient

@@ -196,7 +196,8 @@ def zensical_site(tmp_path_factory):
             ROOT,
             copy,
             ignore=shutil.ignore_patterns(
-                ".*", "site", "__pycache__", "*.egg-info"
+                *(".git", ".venv", ".cache", ".*_cache", "site"),
+                *("__pycache__", "*.egg-info"),
             ),
         )
         done = subprocess.run(
