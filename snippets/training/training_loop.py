@@ -282,8 +282,8 @@ if __name__ == "__main__":
                 (gradient * 2**16, torch.float16),
             )
         ]
-        bf16, fp16, scaled = (f"{share:7.2%}" for share in shares)
-        print(f"{n_tokens:6} {bf16:7}  {fp16:7}  {scaled:7}")
+        bf16, fp16, scaled = (f"{share:.1%}" for share in shares)
+        print(f"{n_tokens:6} {bf16:>6} {fp16:>8} {scaled:>15}")
     # --8<-- [end:flushed-logits]
 
     # --8<-- [start:skip]
@@ -329,6 +329,32 @@ if __name__ == "__main__":
         off = gradient_of(parts, mistake) - big
         print(f"{name:14}  off by {off.norm() / big.norm():.3f}")
     # --8<-- [end:accumulate]
+
+    # --8<-- [start:library-schedule]
+    weight = torch.nn.Parameter(torch.zeros(1))
+    rates = []
+    for ours in (True, False):
+        optimizer = torch.optim.SGD([weight], lr=1.0)
+        if ours:
+            scheduler = torch.optim.lr_scheduler.LambdaLR(
+                optimizer, lambda step: warmup_cosine(step, 100, 10)
+            )
+        else:
+            warm = torch.optim.lr_scheduler.LinearLR(
+                optimizer, start_factor=0.1, total_iters=9
+            )
+            cosine = torch.optim.lr_scheduler.CosineAnnealingLR(
+                optimizer, T_max=90, eta_min=0.1
+            )
+            scheduler = torch.optim.lr_scheduler.SequentialLR(
+                optimizer, [warm, cosine], milestones=[10]
+            )
+        for _ in range(100):
+            rates.append(scheduler.get_last_lr()[0])
+            optimizer.step()
+            scheduler.step()
+    print("same rates:", np.allclose(rates[:100], rates[100:]))
+    # --8<-- [end:library-schedule]
 
     # --8<-- [start:unshifted]
     class Unshifted:
@@ -386,32 +412,6 @@ if __name__ == "__main__":
     except FloatingPointError as error:
         print(error)
     # --8<-- [end:diverged]
-
-    # --8<-- [start:library-schedule]
-    weight = torch.nn.Parameter(torch.zeros(1))
-    rates = []
-    for ours in (True, False):
-        optimizer = torch.optim.SGD([weight], lr=1.0)
-        if ours:
-            scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: warmup_cosine(step, 100, 10)
-            )
-        else:
-            warm = torch.optim.lr_scheduler.LinearLR(
-                optimizer, start_factor=0.1, total_iters=9
-            )
-            cosine = torch.optim.lr_scheduler.CosineAnnealingLR(
-                optimizer, T_max=90, eta_min=0.1
-            )
-            scheduler = torch.optim.lr_scheduler.SequentialLR(
-                optimizer, [warm, cosine], milestones=[10]
-            )
-        for _ in range(100):
-            rates.append(scheduler.get_last_lr()[0])
-            optimizer.step()
-            scheduler.step()
-    print("same rates:", np.allclose(rates[:100], rates[100:]))
-    # --8<-- [end:library-schedule]
 
     # --8<-- [start:solution-updates]
     loader = window_loader(text.train, 32, batch_size=4, n_batches=100)
