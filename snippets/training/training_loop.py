@@ -163,29 +163,6 @@ def window_loader(ids, context, batch_size, n_batches, seed=0):
 # --8<-- [end:loader]
 
 
-# --8<-- [start:zeros]
-def share_of_zeros(model, inputs, targets, precision, scale=1.0):
-    """Share of the matrices' gradients that are exactly zero.
-
-    Only those count that are not zero in fp32. scale multiplies the loss.
-    """
-    gradients = []
-    for name, factor in (("fp32", 1.0), (precision, scale)):
-        model.zero_grad()
-        device = next(model.parameters()).device
-        loss = summed_loss(model, inputs, targets, device, name)
-        (loss / targets.numel() * factor).backward()
-        gradients.append(
-            torch.cat([p.grad.flatten() for p in model.parameters()])
-        )
-    model.zero_grad()
-    exact, rounded = gradients
-    return (rounded[exact != 0] == 0).float().mean().item()
-
-
-# --8<-- [end:zeros]
-
-
 if __name__ == "__main__":
     # --8<-- [start:fit]
     from snippets.architectures.transformer import (
@@ -260,6 +237,31 @@ if __name__ == "__main__":
         print("within 0.02 of fp32:", bool(np.all(np.abs(change) < 0.02)))
     # --8<-- [end:precisions]
 
+
+# --8<-- [start:zeros]
+def share_of_zeros(model, inputs, targets, precision, scale=1.0):
+    """Share of the matrices' gradients that are exactly zero.
+
+    Only those count that are not zero in fp32. scale multiplies the loss.
+    """
+    gradients = []
+    for name, factor in (("fp32", 1.0), (precision, scale)):
+        model.zero_grad()
+        device = next(model.parameters()).device
+        loss = summed_loss(model, inputs, targets, device, name)
+        (loss / targets.numel() * factor).backward()
+        gradients.append(
+            torch.cat([p.grad.flatten() for p in model.parameters()])
+        )
+    model.zero_grad()
+    exact, rounded = gradients
+    return (rounded[exact != 0] == 0).float().mean().item()
+
+
+# --8<-- [end:zeros]
+
+
+if __name__ == "__main__":
     # --8<-- [start:flushed]
     inputs, targets = next(iter(window_loader(text.validation, 32, 64, 1)))
     for precision, scale in (("bf16", 1), ("fp16", 1), ("fp16", 2**16)):
