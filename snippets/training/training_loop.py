@@ -1,6 +1,6 @@
 """The training loop of a transformer, with mixed precision."""
 
-# --8<-- [start:train]
+# --8<-- [start:loss]
 import math
 from itertools import islice
 
@@ -30,6 +30,47 @@ def summed_loss(model, inputs, targets, device, precision):
     )
 
 
+# --8<-- [end:loss]
+
+
+# --8<-- [start:update]
+def update(model, batches, optimizer, scaler, precision, max_grad_norm):
+    """Take one step from all the batches; return their mean loss.
+
+    The loss stays on the device: reading it would make the device wait.
+    """
+    device = next(model.parameters()).device
+    n_targets = sum((targets != -100).sum() for _, targets in batches)
+    total = torch.zeros((), device=device)
+    optimizer.zero_grad()
+    for inputs, targets in batches:
+        loss = summed_loss(model, inputs, targets, device, precision)
+        loss = loss / n_targets.to(device)
+        scaler.scale(loss).backward()
+        total += loss.detach()
+    scaler.unscale_(optimizer)  # before clipping, not after
+    if max_grad_norm is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
+    scaler.step(optimizer)  # leaves out an update that overflowed
+    scaler.update()  # and then lowers the scale
+    return total
+
+
+# --8<-- [end:update]
+
+
+# --8<-- [start:guards]
+def check_options(precision, **counts):
+    """Raise ValueError for an unknown precision, or a count below 1."""
+    if precision not in DTYPES:
+        raise ValueError(
+            f"precision: expected one of {', '.join(DTYPES)}, got {precision}"
+        )
+    for name, value in counts.items():
+        if value < 1:
+            raise ValueError(f"{name}: expected 1 or more, got {value}")
+
+
 def read_losses(losses, epoch, step):
     """The values of losses, the last of which is that of step."""
     values = torch.stack(losses).tolist()  # waits for the device, once
@@ -43,6 +84,10 @@ def read_losses(losses, epoch, step):
     return values
 
 
+# --8<-- [end:guards]
+
+
+# --8<-- [start:train]
 def train_transformer(
     model,
     dataloader,
@@ -68,18 +113,12 @@ def train_transformer(
     scheduler is stepped after each update; validate(model) gives a loss
     after each epoch; report(text) gets a line every report_every updates.
     """
-    if precision not in DTYPES:
-        raise ValueError(
-            f"precision: expected one of {', '.join(DTYPES)}, got {precision}"
-        )
-    counts = {
-        "epochs": epochs,
-        "accumulation_steps": accumulation_steps,
-        "report_every": report_every,
-    }
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name}: expected 1 or more, got {value}")
+    check_options(
+        precision,
+        epochs=epochs,
+        accumulation_steps=accumulation_steps,
+        report_every=report_every,
+    )
     device = torch.device(device or next(model.parameters()).device)
     model.to(device)
     scaler = scaler or torch.amp.GradScaler(
@@ -91,25 +130,14 @@ def train_transformer(
         batches, losses, step = iter(dataloader), [], 0
         while group := list(islice(batches, accumulation_steps)):
             step += 1
-            n_targets = sum((targets != -100).sum() for _, targets in group)
-            total = torch.zeros((), device=device)
-            optimizer.zero_grad()
-            for inputs, targets in group:
-                loss = summed_loss(model, inputs, targets, device, precision)
-                loss = loss / n_targets.to(device)
-                scaler.scale(loss).backward()
-                total += loss.detach()
-            scaler.unscale_(optimizer)  # before clipping, not after
-            if max_grad_norm is not None:
-                torch.nn.utils.clip_grad_norm_(
-                    model.parameters(), max_grad_norm
-                )
             scale = scaler.get_scale()
-            scaler.step(optimizer)  # leaves out an update that overflowed
-            scaler.update()  # and then lowers the scale
+            losses.append(
+                update(
+                    model, group, optimizer, scaler, precision, max_grad_norm
+                )
+            )
             if scheduler is not None and scaler.get_scale() >= scale:
                 scheduler.step()
-            losses.append(total)
             if step % report_every == 0:
                 history["loss"] += read_losses(losses, epoch, step)
                 if report is not None:
