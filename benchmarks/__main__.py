@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from benchmarks.fundamentals import main as fundamentals
 from benchmarks.gpt_speed import main as gpt_speed
 from runnable_pages.pages import read_page
 from runnable_pages.project import Project
@@ -85,3 +86,4 @@ if __name__ == "__main__":
         bench_build(folder)
     bench_start()
     gpt_speed()
+    fundamentals()
