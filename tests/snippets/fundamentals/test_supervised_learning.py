@@ -202,7 +202,8 @@ def test_a_full_newton_step_can_fail_where_a_halved_one_does_not(raw):
     train, *_ = split(len(y), seed=10)
     X = (X[train] - X[train].mean(axis=0)) / X[train].std(axis=0)
     with pytest.raises(np.linalg.LinAlgError, match="Singular"):
-        fit_logistic(X, y[train], 1e-6, halvings=0)
+        fit_logistic(X, y[train], 1e-6, halvings=1)
+    assert len(fit_logistic(X, y[train], 1e-6, halvings=2)[2]) == 18
     *_, largest = fit_logistic(X, y[train], 1e-6)
     assert largest[-1] <= 1e-8
     assert len(largest) == 18
@@ -222,8 +223,8 @@ def test_a_step_is_halved_and_not_replaced(raw):
 
 def test_a_fit_that_takes_too_many_steps_says_so(cancer, digits):
     """Both fits raise an error that names the settings to change."""
-    with pytest.raises(RuntimeError, match="after 3 steps: raise penalty"):
-        fit_logistic(*cancer, steps=3)
+    with pytest.raises(RuntimeError, match="after 7 steps: raise penalty"):
+        fit_logistic(*cancer, steps=7)
     assert len(fit_logistic(*cancer, steps=8)[2]) == 9
     with pytest.raises(RuntimeError, match=r"raise max_steps \(5\)"):
         fit_softmax(*digits, 10, max_steps=5)
