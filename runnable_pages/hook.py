@@ -81,9 +81,10 @@ def on_page_markdown(markdown, page, config, files):
 def on_page_content(html, page, config, files):
     """Hold what was rendered to what the run executes."""
     parsed = _Build.pages.get(page.file.src_uri)
-    if parsed is None:
+    project = _Build.project
+    if parsed is None or rendered.is_right(project, parsed, html):
         return html
-    seen, project = rendered.parse_html(html), _Build.project
+    seen = rendered.parse_html(html)
     mistakes = {
         *rendered.code_mistakes(project, parsed, seen),
         *rendered.host_mistakes(parsed, seen),

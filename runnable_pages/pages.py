@@ -446,29 +446,35 @@ class _Reader:
 
     def _resolve(self, include):
         """The include, if its file and section are there."""
-        path = (self.project.snippets / include.file).resolve()
-        base = self.project.snippets.name
-        if not path.is_relative_to(self.project.snippets):
-            self.mistake(
-                include.line,
-                f"{include.file} is outside {base}/; move it there",
-            )
-            return None
-        if not path.is_file():
-            self.mistake(include.line, self._no_file(include.file))
-            return include if include.file.endswith(".out") else None
         if include.file not in self.files:
-            self.files[include.file] = read_snippet(self.project, path)
-        sections = self.files[include.file].sections
-        if include.section not in sections:
+            self.files[include.file] = self._read(include)
+        snippet = self.files[include.file]
+        recorded = include if include.file.endswith(".out") else None
+        if snippet is None:
+            return recorded
+        if include.section not in snippet.sections:
+            there = ", ".join(snippet.sections) or "none"
             self.mistake(
                 include.line,
-                f'section "{include.section}" is not in '
-                f"{base}/{include.file}; it has: {', '.join(sections) or '-'}"
+                f'section "{include.section}" is not in {snippet.name}; '
+                f"it has: {there}"
                 + _record_hint(include.file, self.page.name),
             )
-            return include if include.file.endswith(".out") else None
+            return recorded
         return include
+
+    def _read(self, include):
+        """The snippet file of an include; None and a mistake if it's not."""
+        base = self.project.snippets
+        path = (base / include.file).resolve()
+        if not path.is_relative_to(base):
+            text = f"{include.file} is outside {base.name}/; move it there"
+        elif not path.is_file():
+            text = self._no_file(include.file)
+        else:
+            return read_snippet(self.project, path)
+        self.mistake(include.line, text)
+        return None
 
     def _no_file(self, file):
         base = self.project.snippets

@@ -2,8 +2,10 @@
 
 import tomllib
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import markdown
 import yaml
 from mkdocs.utils.yaml import get_yaml_loader
 from pymdownx.snippets import SnippetExtension
@@ -37,7 +39,7 @@ class Unreadable(Exception):
         self.mistake = mistake
 
 
-@dataclass
+@dataclass(eq=False)  # each is its own, and may be a key of a cache
 class Project:
     """A folder with a mkdocs.yml; everything else is found from there."""
 
@@ -99,13 +101,14 @@ class Project:
 
         Raises its SnippetMissingError when file or section isn't there.
         """
-        import markdown
+        lines = self._preprocessor.run([f'--8<-- "{file}:{section}"'])
+        return "\n".join(lines).strip("\n") + "\n"
 
+    @cached_property
+    def _preprocessor(self):
         extension = SnippetExtension(**self.extension_configs[SNIPPETS])
         md = markdown.Markdown(extensions=[extension])
-        preprocessor = md.preprocessors["snippet"]
-        lines = preprocessor.run([f'--8<-- "{file}:{section}"'])
-        return "\n".join(lines).strip("\n") + "\n"
+        return md.preprocessors["snippet"]
 
 
 def read_text(project, path):

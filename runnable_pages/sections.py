@@ -1,10 +1,9 @@
 """The named sections of a snippet file, and what is wrong with them."""
 
 import ast
-import io
+import functools
 import re
 import textwrap
-import tokenize
 from dataclasses import dataclass, field
 
 from pymdownx.snippets import SnippetPreprocessor
@@ -52,6 +51,13 @@ class SnippetFile:
 
 def read_snippet(project, path):
     """Parse a snippet file. Never raises: what is wrong is in `mistakes`."""
+    state = path.stat()
+    return _read(project, path, state.st_mtime_ns, state.st_size)
+
+
+@functools.lru_cache(maxsize=512)
+def _read(project, path, *_):
+    """Parse a file once for each of its states: many pages may show it."""
     snippet = SnippetFile(project.name(path))
     try:
         text = read_text(project, path)
@@ -151,13 +157,12 @@ class _Reader:
         """What only a parser sees: syntax, marks in strings, side effects."""
         try:
             tree = ast.parse(text)
-            tokens = list(tokenize.generate_tokens(io.StringIO(text).readline))
-        except (SyntaxError, tokenize.TokenError) as error:
-            line = getattr(error, "lineno", None) or 1
-            self.mistake(line, f"Python can't read it: {error.args[0]}")
+        except SyntaxError as error:
+            self.mistake(
+                error.lineno or 1, f"Python can't read it: {error.msg}"
+            )
             return
-        comments = {t.start[0] for t in tokens if t.type == tokenize.COMMENT}
-        for number in sorted(self.marks - comments):
+        for number in sorted(self.marks & _lines_of_strings(tree)):
             self.mistake(
                 number,
                 "a section mark inside a string cuts the page; build that "
@@ -193,6 +198,17 @@ class _Reader:
                 "put it between --8<-- [start:name] and [end:name]",
             )
             return  # one line stands for the whole stretch
+
+
+def _lines_of_strings(tree):
+    """Numbers of the lines that a string stands on."""
+    lines = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr) or (
+            isinstance(node, ast.Constant) and isinstance(node.value, str)
+        ):
+            lines.update(range(node.lineno, node.end_lineno + 1))
+    return lines
 
 
 def _is_docstring(node):
