@@ -447,10 +447,11 @@ class _Reader:
     def _resolve(self, include):
         """The include, if its file and section are there."""
         if include.file not in self.files:
-            self.files[include.file] = self._read(include)
+            self.files[include.file] = self._read(include.file)
         snippet = self.files[include.file]
         recorded = include if include.file.endswith(".out") else None
-        if snippet is None:
+        if isinstance(snippet, str):
+            self.mistake(include.line, snippet)
             return recorded
         if include.section not in snippet.sections:
             there = ", ".join(snippet.sections) or "none"
@@ -463,18 +464,15 @@ class _Reader:
             return recorded
         return include
 
-    def _read(self, include):
-        """The snippet file of an include; None and a mistake if it's not."""
+    def _read(self, file):
+        """The snippet file of that name, or what is wrong with the name."""
         base = self.project.snippets
-        path = (base / include.file).resolve()
+        path = (base / file).resolve()
         if not path.is_relative_to(base):
-            text = f"{include.file} is outside {base.name}/; move it there"
-        elif not path.is_file():
-            text = self._no_file(include.file)
-        else:
-            return read_snippet(self.project, path)
-        self.mistake(include.line, text)
-        return None
+            return f"{file} is outside {base.name}/; move it there"
+        if not path.is_file():
+            return self._no_file(file)
+        return read_snippet(self.project, path)
 
     def _no_file(self, file):
         base = self.project.snippets
