@@ -450,7 +450,9 @@ if __name__ == "__main__":
     history = train_transformer(
         small, loader, optimizer, epochs=1, accumulation_steps=8
     )
-    print(len(history["loss"]), "updates; the last learns from 4 batches")
+    n_updates = len(history["loss"])
+    n_last = 100 - 8 * (n_updates - 1)
+    print(f"{n_updates} updates; the last learns from {n_last} batches")
     # --8<-- [end:solution-updates]
 
     # --8<-- [start:solution-progress]
