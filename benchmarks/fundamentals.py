@@ -96,7 +96,7 @@ def main():
     write_results(
         Project.load(ROOT),
         "fundamentals/supervised_learning.results.json",
-        ("logistic", "newton", "softmax", "lbfgs"),
+        ("logistic", "hessian", "newton", "softmax", "lbfgs"),
         "python -m benchmarks.fundamentals",
         ("numpy", "scikit-learn", "scipy"),
         results,

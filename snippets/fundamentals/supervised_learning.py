@@ -318,7 +318,7 @@ def search(X_raw, y, seed, n_tries=100, n_features=4):
     train, choosing, fresh = split(len(y), seed, shares=(0.3, 0.35))
     X = (X_raw - X_raw[train].mean(axis=0)) / X_raw[train].std(axis=0)
     rng = np.random.default_rng(seed)
-    best, kept = (-1.0, -1.0), []
+    kept = []
     for _ in range(n_tries):
         some = rng.choice(X.shape[1], n_features, replace=False)
         weights, bias, _ = fit_logistic(
@@ -326,8 +326,8 @@ def search(X_raw, y, seed, n_tries=100, n_features=4):
         )
         right = (X[:, some] @ weights + bias > 0) == y
         scores = (right[choosing].mean(), right[fresh].mean())
-        best = max(best, scores, key=lambda pair: pair[0])  # a tie: the first
-        kept.append(best)
+        # Of the best so far and this one; in a tie, the first.
+        kept.append(max([*kept[-1:], scores], key=lambda pair: pair[0]))
     return np.array(kept).T
 
 
