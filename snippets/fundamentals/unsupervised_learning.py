@@ -18,7 +18,7 @@ def check_points(points, name="X", d="d"):
         )
 
 
-def check_count(name, count, most):
+def check_count(name, count, most=np.inf):
     """Raise ValueError unless count is an integer from 1 to most."""
     if not isinstance(count, (int, np.integer)) or not 1 <= count <= most:
         raise ValueError(
@@ -74,7 +74,7 @@ def lloyd(X, centres, tol=1e-4, max_steps=300):
     check_points(X)
     check_points(centres, "centres", X.shape[1])
     check_count("k", len(centres), len(X))
-    check_count("max_steps", max_steps, 10**9)
+    check_count("max_steps", max_steps)
     enough, before, steps = tol * np.mean(X.var(axis=0)), None, 0
     while steps < max_steps:
         steps += 1
@@ -123,7 +123,7 @@ def k_means(X, k, seeding=plus_plus_seeds, restarts=10, seed=0):
     """The best of several runs of lloyd, by inertia; returns what it does."""
     check_points(X)
     check_count("k", k, len(X))
-    check_count("restarts", restarts, 10**9)
+    check_count("restarts", restarts)
     rng = np.random.default_rng(seed)
     runs = [lloyd(X, seeding(X, k, rng)) for _ in range(restarts)]
     return min(runs, key=lambda run: run[2])
@@ -388,7 +388,7 @@ def fit_mixture(X, responsibilities, floor=1e-6, tol=1e-3, max_steps=100):
     """
     check_points(X)
     check_responsibilities(X, responsibilities)
-    check_count("max_steps", max_steps, 10**9)
+    check_count("max_steps", max_steps)
     if not 0 <= floor < np.inf:
         raise ValueError(f"floor: expected a number >= 0, got {floor}")
     fitted = m_step(X, responsibilities, floor)

@@ -587,6 +587,8 @@ def test_components_are_from_one_to_the_smaller_side(method):
         (np.ones((3, 0)), r"got \(3, 0\)"),
         (np.full((3, 4), 0.25), r"got \(3, 4\)"),
         (np.full((3, 2), 0.4), "sums to 0.8"),
+        (np.array([[0.5, 0.5], [0.5, 0.5], [0.4, 0.4]]), "sums to 0.8"),
+        (np.array([[0.5, 0.5], [0.5, 0.7], [0.5, 0.4]]), "sums to 1.2"),
         (np.full((3, 2), np.nan), "sums to nan"),
         (np.array([[1.5, -0.5]] * 3), "negative"),
     ],
@@ -598,11 +600,11 @@ def test_responsibilities_must_be_rows_that_sum_to_one(guess, got):
 
 
 def test_responsibilities_may_miss_one_by_rounding():
-    """A part in ten million is rounding; a part in 100,000 isn't."""
+    """A part in two million is rounding; one and a half in a million no."""
     ones = np.ones((3, 1))
-    assert fit_mixture(GOOD, ones * (1 + 1e-7))
+    assert fit_mixture(GOOD, ones * (1 + 5e-7))
     with pytest.raises(ValueError, match="sum to 1"):
-        fit_mixture(GOOD, ones * (1 + 1e-5))
+        fit_mixture(GOOD, ones * (1 + 1.5e-6))
     assert fit_mixture(GOOD, np.full((3, 3), 1 / 3))
 
 
