@@ -141,9 +141,10 @@ if __name__ == "__main__":
 
     # --8<-- [start:flattest]
     names = [*load_diabetes().feature_names, "bias"]
-    shares = directions[:, 0] ** 2  # of the flattest direction, sum to 1
-    for index in np.argsort(shares)[:-4:-1]:
-        print(f"{names[index]}  {shares[index]:.2f}")
+    flattest = directions[:, 0]
+    flattest = flattest * np.sign(flattest[4])  # its sign means nothing
+    for index in np.argsort(-np.abs(flattest))[:3]:
+        print(f"{names[index]}  {flattest[index]:5.2f}")
     print(f"correlation of s1 and s2: {np.corrcoef(X.T)[4, 5]:.2f}")
     # --8<-- [end:flattest]
 
@@ -188,10 +189,15 @@ if __name__ == "__main__":
             minibatch_descent(X, y, batch_size=batch_size, seed=seed)[2][-1]
             for seed in range(5)
         ]
-        steps = -(-len(y) // batch_size)
+        steps = int(np.ceil(len(y) / batch_size))
         spread = f"{min(ends):7.1f} to {max(ends):7.1f}"
         print(f"{batch_size:5d}  {steps:14d}  {spread}")
     # --8<-- [end:batches]
+
+    # --8<-- [start:same-steps]
+    *_, losses_full = gradient_descent(X, y, learning_rate=0.01, epochs=281)
+    print(f"full batch after 280 steps  {losses_full[280]:.1f}")
+    # --8<-- [end:same-steps]
 
     # --8<-- [start:noise]
     fig, ax = plt.subplots()
@@ -242,10 +248,15 @@ if __name__ == "__main__":
 
     # --8<-- [start:column]
     column = y.reshape(-1, 1)  # (442, 1), as many libraries hand it out
-    error = X @ weights + bias - column
-    print("error has shape", error.shape, "and not", y.shape)
-    print(f"its mean square  {np.mean(error**2):.1f}")
-    print(f"the right one    {losses[-1]:.1f}")
+    wrong_weights, wrong_bias = np.zeros(X.shape[1]), 0.0
+    for _ in range(1000):
+        error = X @ wrong_weights + wrong_bias - column  # (442, 442)
+        wrong_weights -= 0.1 * 2 * X.T @ error.mean(axis=0) / len(y)
+        wrong_bias -= 0.1 * 2 * error.mean()
+    print("errors of shape", error.shape)
+    trained = np.mean((X @ wrong_weights + wrong_bias - y) ** 2)
+    print(f"loss after training {trained:7.1f}")
+    print(f"loss of the mean    {y.var():7.1f}")
     # --8<-- [end:column]
 
     # --8<-- [start:summed]
@@ -299,17 +310,20 @@ def steepest_descent(X, y, epochs=1000):
     """Take the best step along the gradient, computed exactly, each time.
 
     The loss along the gradient g is a parabola; its lowest point is at the
-    step g'g / g'Hg, with H the Hessian. Returns the loss before each epoch.
+    step gᵀg / gᵀHg, with H the Hessian. Returns the losses before each step,
+    and the steps.
     """
-    weights, bias, losses = np.zeros(X.shape[1]), 0.0, []
+    weights, bias, losses, steps = np.zeros(X.shape[1]), 0.0, [], []
     for _ in range(epochs):
         loss, g_weights, g_bias = mse_and_gradient(X, y, weights, bias)
         losses.append(loss)
-        squared = g_weights @ g_weights + g_bias**2
+        squared = g_weights @ g_weights + g_bias**2  # gᵀg
+        # gᵀHg = 2/n |X₁g|², as H is 2/n X₁ᵀX₁
         curved = 2 * np.mean((X @ g_weights + g_bias) ** 2)
-        weights -= squared / curved * g_weights
-        bias -= squared / curved * g_bias
-    return losses
+        steps.append(squared / curved)
+        weights -= steps[-1] * g_weights
+        bias -= steps[-1] * g_bias
+    return losses, steps
 
 
 # --8<-- [end:line-search]
@@ -319,11 +333,13 @@ if __name__ == "__main__":
     # --8<-- [start:solution-line-search]
     best = 2 / (curvatures[0] + curvatures[-1])
     *_, fixed = gradient_descent(X, y, best)
-    searched = steepest_descent(X, y)
+    searched, steps = steepest_descent(X, y)
     for epoch in (10, 100, 999):
         print(
             f"epoch {epoch:3d}  above the least: "
             f"fixed {fixed[epoch] - least:9.3f}  "
             f"searched {searched[epoch] - least:9.3f}"
         )
+    above = np.mean(np.array(steps) > limit)
+    print(f"share of the searched steps above the limit: {above:.2f}")
     # --8<-- [end:solution-line-search]

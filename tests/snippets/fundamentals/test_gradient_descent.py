@@ -293,7 +293,7 @@ def test_ridge_descent_takes_as_many_steps_as_asked(diabetes):
 def test_the_searched_step_is_the_best_along_the_gradient(diabetes):
     """No other step along the first gradient reaches a lower loss."""
     X, y = diabetes
-    losses = steepest_descent(X, y, epochs=2)
+    losses, steps = steepest_descent(X, y, epochs=2)
     _, weights_gradient, bias_gradient = mse_and_gradient(
         X, y, np.zeros(10), 0
     )
@@ -303,11 +303,13 @@ def test_the_searched_step_is_the_best_along_the_gradient(diabetes):
     ]
     assert losses[0] == np.mean(y**2)
     assert losses[1] == pytest.approx(min(along), rel=1e-6)
+    assert len(steps) == 2
+    assert steps[0] == pytest.approx(np.argmin(along) / 10_000, abs=1e-4)
 
 
 def test_steepest_descent_reaches_the_least_loss(diabetes):
     """A thousand searched steps, the default, end at the exact solution."""
-    losses = steepest_descent(*diabetes)
-    assert len(losses) == 1000
+    losses, steps = steepest_descent(*diabetes)
+    assert len(losses) == len(steps) == 1000
     assert losses[-1] == pytest.approx(2859.6963, abs=2e-3)
     assert np.all(np.diff(losses) < 1e-8)
