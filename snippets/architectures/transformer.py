@@ -221,8 +221,13 @@ def load_shakespeare(held_out=("hamlet", "henry-v", "twelfth-night")):
     train, validation = [], []
     for path in sorted(folder.rglob("*.md")):
         text = path.read_text(encoding="utf-8")
+        # out go heading marks, * and _ of emphasis, backslashes, and
+        # spaces that end a line
         text = re.sub(r"^#+ |[*_#\\]| +$", "", text, flags=re.MULTILINE)
-        (validation if path.stem in held_out else train).append(text)
+        if path.stem in held_out:
+            validation.append(text)
+        else:
+            train.append(text)
     return Shakespeare("\n".join(train), "\n".join(validation))
 
 
@@ -240,17 +245,24 @@ if __name__ == "__main__":
 
 
 # --8<-- [start:ngram]
+def ngram_numbers(ids, vocab_size, n):
+    """Each run of n ids as one number, the last id counting least."""
+    base = vocab_size ** torch.arange(n - 1, -1, -1)
+    return (ids.unfold(0, n, 1) * base).sum(-1)
+
+
+def ngram_chances(train, vocab_size, n):
+    """Chance of each id after each run of n - 1, one run a row."""
+    numbers = ngram_numbers(train, vocab_size, n)
+    counts = torch.bincount(numbers, minlength=vocab_size**n)
+    chances = (counts + 1.0).view(-1, vocab_size)  # one more: none is zero
+    return chances / chances.sum(-1, keepdim=True)
+
+
 def ngram_loss(train, held_out, vocab_size, n):
     """Loss per character, in nats, of predicting by counted n-grams."""
-    base = vocab_size ** torch.arange(n - 1, -1, -1)
-
-    def number(ids):  # each run of n ids as one number
-        return (ids.unfold(0, n, 1) * base).sum(-1)
-
-    counts = torch.bincount(number(train), minlength=vocab_size**n)
-    chances = (counts + 1.0).view(-1, vocab_size)  # one more: none is zero
-    chances /= chances.sum(-1, keepdim=True)
-    return -chances.log().flatten()[number(held_out)].mean().item()
+    chances = ngram_chances(train, vocab_size, n).flatten()
+    return -chances[ngram_numbers(held_out, vocab_size, n)].log().mean().item()
 
 
 # --8<-- [end:ngram]
@@ -283,6 +295,7 @@ def evaluate(model, ids, n_windows=512):
     where = start.long()[:, None] + torch.arange(model.context + 1)
     windows = ids[where]
     logits = model(windows[:, :-1])
+    # .mT: cross_entropy wants the classes in the second dimension
     return F.cross_entropy(logits.mT, windows[:, 1:]).item()
 
 
@@ -293,7 +306,8 @@ if __name__ == "__main__":
     # --8<-- [start:baselines]
     vocab_size = len(text.characters)
     baselines = {"every character alike": math.log(vocab_size)}
-    for n, name in enumerate(("characters", "pairs", "triples"), start=1):
+    names = ("characters", "pairs", "triples", "quadruples")
+    for n, name in enumerate(names, start=1):
         loss = ngram_loss(text.train, text.validation, vocab_size, n)
         baselines[f"counted {name}"] = loss
     for name, loss in baselines.items():
@@ -329,7 +343,10 @@ if __name__ == "__main__":
     ax.plot(np.arange(10, 701, 20), np.reshape(losses, (-1, 20)).mean(1))
     for name, loss in baselines.items():
         ax.axhline(loss, color="C1", linestyle="dashed", linewidth=1)
-        ax.text(700, loss + 0.03, name, ha="right")
+        below = name == "counted quadruples"  # above it runs the curve
+        va, height = ("top", -0.05) if below else ("bottom", 0.03)
+        ax.text(700, loss + height, name, ha="right", va=va)
+    ax.set_ylim(bottom=1.6)
     ax.set_xlabel("step")
     ax.set_ylabel("loss (nats per character)")
     plt.show()
@@ -353,6 +370,8 @@ if __name__ == "__main__":
     for layer, row in enumerate(previous, start=1):
         shares = " ".join(f"{share:.2f}" for share in row.sort()[0])
         print(f"layer {layer}: share on the character before {shares}")
+    even = (1 / torch.arange(2, 33)).mean()  # position i sees i + 1
+    print(f"were it spread evenly, each would have {even:.2f}")
     # --8<-- [end:heads]
 
     # --8<-- [start:map]
@@ -379,47 +398,63 @@ if __name__ == "__main__":
     # --8<-- [end:predict]
 
     # --8<-- [start:write]
-    def share_of_words(ids):
-        """Share of the words in ids that the training plays have, too."""
-        words = text.decode(ids).split()[1:-1]
+    class Triples:
+        """Counted triples, in the shape of a model."""
+
+        context = 2
+        logits = ngram_chances(text.train, vocab_size, 3).log()
+
+        def __call__(self, ids):  # (batch, 2) to (batch, 1, vocab_size)
+            return self.logits[ids[:, :1] * vocab_size + ids[:, 1:]]
+
+    generator = torch.Generator().manual_seed(0)
+    start = text.encode("\n\n").expand(64, 2)
+    pages = {
+        "counted triples": generate(Triples(), start, 100, 1.0, generator),
+        "the model": generate(model, start, 100, 1.0, generator),
+        "held-out plays": text.validation[:408_000].view(-1, 102),
+    }
+    # --8<-- [end:write]
+
+    # --8<-- [start:words]
+    def share_of_words(pages, known):
+        """Share of the words on the pages that are known.
+
+        A page's first and last word may be cut, so they don't count.
+        """
+        words = []
+        for page in pages:
+            words += text.decode(page).split()[1:-1]
         return sum(word in known for word in words) / len(words)
 
     known = set(text.decode(text.train).split())
-    generator = torch.Generator().manual_seed(0)
-    start = text.encode("\n").expand(64, 1)
-    for name, writer in (("untrained", GPT(vocab_size)), ("trained", model)):
-        pages = generate(writer, start, 100, generator=generator)
-        share = share_of_words(pages.flatten())
-        print(f"{name:9} {share:.2f} of the words are Shakespeare's")
-    # --8<-- [end:write]
+    for name, written in pages.items():
+        share = share_of_words(written, known)
+        print(f"{name:15} {share:.2f} of the words are in the training plays")
+    # --8<-- [end:words]
 
     # --8<-- [start:library-attention]
     q, k, v = torch.randn(3, 2, 4, 32, 24, dtype=torch.float64)
     ours = attention(q, k, v)
     torchs = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-    print("equal to torch's:", torch.allclose(ours, torchs, rtol=1e-12))
+    difference = (ours - torchs).abs().max().item()
+    print("largest difference below 1e-12:", difference < 1e-12)
     # --8<-- [end:library-attention]
 
     # --8<-- [start:library-block]
+    block = model.blocks[0]
     layer = nn.TransformerEncoderLayer(
         96, 4, 4 * 96, 0.0, "gelu", batch_first=True, norm_first=True
     )
-    names = {
-        "attention.qkv.": "self_attn.in_proj_",
-        "attention.out": "self_attn.out_proj",
-        "mlp.0": "linear1",
-        "mlp.2": "linear2",
-    }
-    weights = {}
-    for name, value in model.blocks[0].state_dict().items():
-        for ours, torchs in names.items():
-            name = name.replace(ours, torchs)
-        weights[name] = value
-    layer.load_state_dict(weights)
+    layer.norm1, layer.norm2 = block.norm1, block.norm2
+    layer.linear1, layer.linear2 = block.mlp[0], block.mlp[2]
+    layer.self_attn.in_proj_weight = block.attention.qkv.weight
+    layer.self_attn.in_proj_bias = block.attention.qkv.bias
+    layer.self_attn.out_proj = block.attention.out
     x = torch.randn(2, 32, 96)
     mask = nn.Transformer.generate_square_subsequent_mask(32)
-    same = torch.allclose(layer(x, mask), model.blocks[0](x), atol=1e-4)
-    print("equal to torch's:", same)
+    difference = (layer(x, mask) - block(x)).abs().max().item()
+    print("largest difference below 1e-4:", difference < 1e-4)
     # --8<-- [end:library-block]
 
     # --8<-- [start:peek]
@@ -431,21 +466,30 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     peeking = GPT(vocab_size)
     for block in peeking.blocks:
-        block.attention = Peeking(96, 4)
-    train(peeking, steps=200)
+        masked, block.attention = block.attention, Peeking(96, 4)
+        block.attention.load_state_dict(masked.state_dict())  # same start
+    train(peeking, steps=150)
+    # --8<-- [end:peek]
+
+    # --8<-- [start:peek-loss]
     inputs, targets = random_batch(text.validation, 2000, 32, generator)
     with torch.no_grad():
         last = F.cross_entropy(peeking(inputs)[:, -1], targets[:, -1])
     print(f"all positions      {evaluate(peeking, text.validation):.2f}")
     print(f"the last position  {last:.2f}")
-    # --8<-- [end:peek]
+    print(f"model with a mask  {np.mean(losses[130:150]):.2f} by then")
+    # --8<-- [end:peek-loss]
 
     # --8<-- [start:order]
-    q, k, v = torch.randn(3, 32, 24, dtype=torch.float64)
-    shuffled = torch.randperm(31).tolist() + [31]
-    before = attention(q, k, v)[-1]
-    after = attention(q[shuffled], k[shuffled], v[shuffled])[-1]
-    print("same from shuffled input:", torch.allclose(before, after))
+    words = torch.randn(1, 4, 24, dtype=torch.float64)  # dog bites man .
+    swapped = words[:, [2, 1, 0, 3]]  # man bites dog .
+    first, second = Block(24, 4).double(), Block(24, 4).double()
+    for name, stack in (
+        ("one block", first),
+        ("two blocks", nn.Sequential(first, second)),
+    ):
+        moved = (stack(words) - stack(swapped))[0, -1].abs().max().item()
+        print(f"{name}: same vector at the full stop: {moved < 1e-12}")
     # --8<-- [end:order]
 
     # --8<-- [start:too-long]
@@ -466,9 +510,11 @@ if __name__ == "__main__":
     # --8<-- [start:solution-position]
     with torch.no_grad():
         logits = model(inputs)
-    losses = F.cross_entropy(logits.mT, targets, reduction="none").mean(0)
+    losses = F.cross_entropy(logits.mT, targets, reduction="none")
+    error = losses.std(0) / math.sqrt(len(losses))  # of each mean
     for position in (0, 1, 2, 4, 8, 16, 31):
-        print(f"position {position:2}  loss {losses[position]:.2f}")
+        print(f"position {position:2}  loss {losses[:, position].mean():.2f}")
+    print(f"standard errors below 0.06: {bool((error < 0.06).all())}")
     # --8<-- [end:solution-position]
 
     # --8<-- [start:solution-without]

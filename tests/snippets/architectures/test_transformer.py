@@ -21,6 +21,7 @@ from snippets.architectures.transformer import (
     evaluate,
     generate,
     load_shakespeare,
+    ngram_chances,
     ngram_loss,
     random_batch,
 )
@@ -97,13 +98,23 @@ def test_scaling_keeps_the_spread_of_scores():
         assert scores.std() == pytest.approx(1, rel=0.05)
 
 
-def test_attention_alone_knows_no_order():
-    """Shuffling what came before leaves the last position as it was."""
+def test_one_attention_knows_no_order():
+    """One attention: shuffling what came before leaves the last output."""
     q, k, v = torch.randn(3, 8, 4, dtype=torch.float64)
     order = [3, 0, 6, 2, 5, 1, 4, 7]
     torch.testing.assert_close(
         attention(q[order], k[order], v[order])[-1], attention(q, k, v)[-1]
     )
+
+
+def test_a_stack_knows_some_order_by_its_mask():
+    """One block can't tell dog-bites-man from man-bites-dog; two can."""
+    x = torch.randn(1, 4, 12, dtype=torch.float64)
+    swapped = x[:, [2, 1, 0, 3]]
+    first, second = (scrambled(Block(12, 3)) for _ in range(2))
+    one, two = first(x), second(first(x))
+    torch.testing.assert_close(first(swapped)[:, -1], one[:, -1])
+    assert not torch.isclose(second(first(swapped))[:, -1], two[:, -1]).all()
 
 
 def test_multi_head_attention_equals_torch():
@@ -337,6 +348,8 @@ def test_ngram_loss_worked_by_hand():
     assert ngram_loss(train, held_out, 2, 1) == pytest.approx(single)
     # of two: after 0 came 1 twice: 3/4; after 1 came 0 twice: 1 has 1/4
     pairs = -(math.log(3 / 4) + math.log(1 / 4)) / 2
+    table = torch.tensor([[1 / 4, 3 / 4], [3 / 4, 1 / 4]])
+    torch.testing.assert_close(ngram_chances(train, 2, 2), table)
     assert ngram_loss(train, held_out, 2, 2) == pytest.approx(pairs)
 
 
