@@ -9,8 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.fundamentals import main as fundamentals
-from benchmarks.gpt_speed import main as gpt_speed
+from benchmarks import backpropagation, fundamentals, gpt_speed, unsupervised
 from runnable_pages.pages import read_page
 from runnable_pages.project import Project
 from runnable_pages.session import PageRun, prepare
@@ -86,5 +85,5 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         bench_build(folder)
     bench_start()
-    gpt_speed()
-    fundamentals()
+    for module in (fundamentals, unsupervised, backpropagation, gpt_speed):
+        module.main()
