@@ -9,6 +9,8 @@ CONSTRAINTS ?= constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Material's note about MkDocs 2 is no warning about this site.
 export NO_MKDOCS_2_WARNING := 1
+# Two workers with two threads each would only wait for one another.
+WORKERS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 .PHONY: help serve site test check record lesson coverage bench clean
 
@@ -22,7 +24,7 @@ site: $(READY) ## Build the site into site/; warnings are errors
 	$(BIN)/python -m mkdocs build --strict
 
 test: $(READY) ## Run every page and every test
-	$(BIN)/python -m pytest -n 2 $(ARGS)
+	$(WORKERS) $(ARGS)
 
 check: $(READY) ## What can be seen without running a page; takes seconds
 	$(BIN)/ruff check .
@@ -41,7 +43,7 @@ lesson: $(READY) ## Make a new lesson: NAME=fundamentals/my-lesson
 	$(BIN)/python -m runnable_pages lesson $(NAME)
 
 coverage: $(READY) ## Every line of the snippets' definitions is tested
-	$(BIN)/python -m pytest tests/snippets -n 2 --cov=snippets \
+	$(WORKERS) tests/snippets --cov=snippets \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
 bench: $(READY) ## Ratios, measured in one run
