@@ -2,13 +2,15 @@
 
 import ast
 import difflib
+import functools
+import importlib.util
 import io
 import re
+import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import yaml
-from pytest_codeblocks.main import extract_from_buffer
 
 from runnable_pages.project import Mistake, Unreadable, read_text
 from runnable_pages.sections import MARK, read_snippet
@@ -320,7 +322,7 @@ class _Reader:
         ]
         text = "\n".join(self.plain) + "\n"
         try:
-            cut = extract_from_buffer(
+            cut = _cutter().extract_from_buffer(
                 io.StringIO(text), max_num_lines=len(self.plain) + 2
             )
         except RuntimeError as error:
@@ -492,6 +494,22 @@ class _Reader:
                 name = f"{Path(block.include.file).stem}:{name}"
             named.append(replace(block, name=name))
         self.page.blocks = named
+
+
+@functools.cache
+def _cutter():
+    """The module pytest_codeblocks.main, without the rest of its package.
+
+    The rest is a pytest plugin, and importing pytest would slow each build.
+    """
+    package = importlib.util.find_spec("pytest_codeblocks")
+    path = Path(package.submodule_search_locations[0]) / "main.py"
+    name = "pytest_codeblocks.main"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules.setdefault(name, module)  # dataclasses look there
+    spec.loader.exec_module(module)
+    return module
 
 
 def _commented(marks):

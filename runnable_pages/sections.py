@@ -162,7 +162,13 @@ class _Reader:
                 error.lineno or 1, f"Python can't read it: {error.msg}"
             )
             return
-        for number in sorted(self.marks & _lines_of_strings(tree)):
+        in_code = {
+            number
+            for number in self.marks
+            if not self.lines[number - 1].lstrip().startswith("#")
+        }
+        in_strings = self.marks & _lines_of_strings(tree)
+        for number in sorted(in_code | in_strings):
             self.mistake(
                 number,
                 "a section mark inside a string cuts the page; build that "
@@ -200,14 +206,19 @@ class _Reader:
             return  # one line stands for the whole stretch
 
 
-def _lines_of_strings(tree):
-    """Numbers of the lines that a string stands on."""
+def _lines_of_strings(node):
+    """Numbers of the lines that strings of several lines stand on."""
     lines = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr) or (
-            isinstance(node, ast.Constant) and isinstance(node.value, str)
-        ):
-            lines.update(range(node.lineno, node.end_lineno + 1))
+    for child in ast.iter_child_nodes(node):
+        first, last = (
+            getattr(child, name, None) for name in ("lineno", "end_lineno")
+        )
+        if first is not None and first == last:
+            continue  # nothing in it has several lines
+        if isinstance(child, ast.Constant | ast.JoinedStr):
+            lines.update(range(first, last + 1))
+        else:
+            lines |= _lines_of_strings(child)
     return lines
 
 
