@@ -65,11 +65,11 @@ def order_mistakes(page, snippets):
 
 def unused_sections(project, pages, snippets):
     """Sections and files that no page shows."""
-    used = set()
-    for page in pages:
-        for block in page.blocks:
-            for include in filter(None, (block.include, block.output)):
-                used.add((include.file, include.section))
+    used = {
+        (include.file, include.section)
+        for page in pages
+        for include in page.includes()
+    }
     mistakes = []
     for file, snippet in snippets.items():
         if not snippet.sections and not snippet.mistakes:
@@ -138,8 +138,8 @@ def nav_mistakes(project):
         Mistake(
             "mkdocs.yml",
             _config_line(project, name),
-            f"nav names "
-            f"{name}, which is not under {project.docs.name}/; mend it",
+            f"nav names {name}, which is not under {project.docs.name}/; "
+            "mend it",
         )
         for name in sorted(listed)
         if not (project.docs / name).is_file()

@@ -25,7 +25,7 @@ class _Build:
 
     project = None
     serving = False
-    mistakes = ()
+    mistakes = set()
     pages = {}
 
 
@@ -113,9 +113,9 @@ def _snippets_of(parsed):
 
 def _tell(mistakes):
     """Log each mistake once a build; under --strict a warning fails it."""
-    for mistake in sorted(set(mistakes) - set(_Build.mistakes)):
+    for mistake in sorted(set(mistakes) - _Build.mistakes):
         log.warning("%s", mistake)
-    _Build.mistakes = {*_Build.mistakes, *mistakes}
+    _Build.mistakes |= set(mistakes)
 
 
 def _box(mistakes):

@@ -91,6 +91,11 @@ class Page:
         """The blocks that the run executes, in order."""
         return [block for block in self.blocks if block.runs]
 
+    def includes(self):
+        """Every include, of code and of output, in order."""
+        for block in self.blocks:
+            yield from filter(None, (block.include, block.output))
+
     def blocking(self):
         """Mistakes that keep the page from running: not missing records."""
         return [m for m in self.mistakes if RECORD not in m.text]

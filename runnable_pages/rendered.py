@@ -129,8 +129,7 @@ def _expected(project, page):
             include.line,
             project.include(include.file, include.section).strip("\n"),
         )
-        for block in page.blocks
-        for include in filter(None, (block.include, block.output))
+        for include in page.includes()
     ]
 
 
@@ -142,11 +141,11 @@ def code_mistakes(project, page, html):
         if expected and shown == expected[0][1]:
             expected.pop(0)
             continue
-        line, text = _where(page, shown)
+        text = next((s.strip() for s in shown.split("\n") if s.strip()), "")
         mistakes.append(
             Mistake(
                 page.name,
-                line,
+                line_of(page, text),
                 f"code that no snippet backs: {text!r}; put it into a "
                 f"section under {project.snippets.name}/ and include that",
             )
@@ -161,15 +160,6 @@ def code_mistakes(project, page, html):
             )
         )
     return mistakes
-
-
-def _where(page, shown):
-    """The line of the page where shown code begins, and its first line."""
-    first = next((s.strip() for s in shown.split("\n") if s.strip()), "")
-    for number, line in enumerate(page.text.split("\n"), 1):
-        if first and first in line:
-            return number, first
-    return 1, first
 
 
 def line_of(page, text):

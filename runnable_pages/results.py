@@ -7,6 +7,7 @@ measured, so that a result can't outlive its code in silence.
 
 import hashlib
 import json
+import os
 import platform
 from datetime import date
 from importlib.metadata import version
@@ -44,8 +45,6 @@ def write_results(project, file, sections, command, packages, results):
 
 def device():
     """The processor's name and number of cores."""
-    import os
-
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():

@@ -18,7 +18,7 @@ from runnable_pages.sections import read_snippet
 from runnable_pages.worker import Code, Limits, Result, serve, signal_name
 
 OUTPUT_LIMIT = 1_000_000  # bytes a page may print
-START_LIMIT = 60  # seconds for the fork server and its imports
+END_LIMIT = 60  # seconds to wait for the exit status of a child that ended
 
 
 class PageRun:
@@ -113,9 +113,7 @@ class PageRun:
         with contextlib.suppress(OSError, ValueError):
             os.kill(self.process.pid, signal.SIGABRT)
             self.process.join(2)
-        path = self.home / "stderr"
-        text = path.read_text("utf-8", "replace") if path.exists() else ""
-        return text.rpartition("Fatal Python error: Aborted")[2]
+        return self._stderr().rpartition("Fatal Python error: Aborted")[2]
 
     def _stop(self, text):
         stderr = self._stderr()
@@ -123,7 +121,7 @@ class PageRun:
         return Result(error=text, stderr=stderr)
 
     def _dead(self):
-        self.process.join(START_LIMIT)
+        self.process.join(END_LIMIT)
         code = self.process.exitcode
         result = Result(
             error=f"{signal_name(code)}; a block may not end the page",
@@ -136,7 +134,7 @@ class PageRun:
         path = self.home / "stderr"
         if not path.exists():
             return ""
-        return path.read_text("utf-8", "replace")[-4000:]
+        return path.read_text("utf-8", "replace")
 
     def _kill(self):
         with contextlib.suppress(psutil.Error):
@@ -168,11 +166,10 @@ class PageRun:
 
 
 def _code(project, block):
-    """The block's code, or the error that says why there is none."""
+    """The block's code, and where it stands."""
     path = project.snippets / block.include.file
     section = read_snippet(project, path).sections[block.include.section]
     return Code(
-        block.name,
         "python" if block.language == "python" else "bash",
         project.include(block.include.file, block.include.section),
         str(path),

@@ -50,7 +50,6 @@ class Limits:
 class Code:
     """A block's code, and where in its snippet file it stands."""
 
-    name: str
     language: str
     text: str
     file: str
