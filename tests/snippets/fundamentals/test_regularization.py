@@ -431,6 +431,7 @@ def test_the_mean_logits_of_a_committee_are_one_pass(digits):
 def test_a_committee_of_one_without_dropout_is_the_network(digits):
     """Logits and chances to ten digits, even for logits of thousands."""
     parameters = layers((64, 64, 10), 1)
+    parameters[1].data = np.linspace(-1, 1, 64)
     parameters[3].data = np.linspace(-2000, 2000, 10)
     logits, chances = committee(parameters, digits[0], 0.0, 1)
     expected = network(digits[0], parameters).data
