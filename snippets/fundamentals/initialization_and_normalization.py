@@ -311,7 +311,7 @@ if __name__ == "__main__":
         cosine = np.mean([mean_cosine(h) for h in last])
         span = f"{min(activation):.2f} to {max(activation):.2f}"
         print(f"{kind:14s}  {span}  {cosine:11.3f}  x {growth.mean():.3f}")
-    print(f"batch norm, predicted  {1 / np.pi:15.3f}", end="  ")
+    print(f"batch norm, predicted  {1 / np.pi:18.3f}", end="  ")
     print(f"x {(np.pi / (np.pi - 1)) ** 0.5:.3f}")
     # --8<-- [end:depth]
 
