@@ -19,8 +19,12 @@ from snippets.fundamentals.supervised_learning import fit_logistic, split
 
 # --8<-- [start:read]
 MEASURED = [
-    *("cylinders", "displacement", "horsepower"),
-    *("weight", "acceleration", "year"),
+    "cylinders",
+    "displacement",
+    "horsepower",
+    "weight",
+    "acceleration",
+    "year",
 ]
 COLUMNS = [*MEASURED, "origin", "name", "mpg"]
 
@@ -504,7 +508,7 @@ if __name__ == "__main__":
         ax.errorbar(
             searched, values.mean(1), error_bar, fmt=mark, ls="none", ms=5
         )
-    ax.text(55, 0.78, "chosen before the split:\nline predicted", color="C1")
+    ax.text(11, 0.8, "chosen before the split:\nline predicted", color="C1")
     ax.text(300, 0.53, "chosen after the split", color="C2")
     ax.set(xscale="log", xlabel="columns of noise searched", ylim=(0.4, 1))
     ax.set_ylabel("share right in the test half")
@@ -561,14 +565,20 @@ if __name__ == "__main__":
     # --8<-- [start:names]
     answers = {"fuel": fuel}
     answers["shuffled"] = np.random.default_rng(0).permutation(fuel)
-    ways = ["no name", "all rows", "training rows", "other folds"]
-    print("R² on test, 50 splits; the name is encoded from")
-    print("          " + "".join(f"{way:>16s}" for way in ways))
-    for note, y in answers.items():
-        scores = [name_scores(numbers, names, y, s) for s in range(50)]
-        means, spreads = np.mean(scores, 0), np.std(scores, 0)
-        print(f"{note:10s}" + "".join(f"{m:16.2f}" for m in means))
-        print("  spread  " + "".join(f"{s:16.2f}" for s in spreads))
+    scores = np.array(
+        [
+            [name_scores(numbers, names, y, seed) for seed in range(50)]
+            for y in answers.values()
+        ]
+    )  # (answers, seed, way)
+    print("R² on the test rows, mean ± deviation of 50 splits")
+    print("name encoded from" + "".join(f"{note:>15s}" for note in answers))
+    ways = ["(no name)", "all rows", "training rows", "other folds"]
+    for which, way in enumerate(ways):
+        line = f"{way:17s}"
+        for column in scores[:, :, which]:
+            line += f"  {column.mean():5.2f} ± {column.std():.2f}"
+        print(line)
     # --8<-- [end:names]
 
     # --8<-- [start:leak-scaling]
@@ -601,12 +611,12 @@ def read_idx(path):
         data = file.read()
     if data[:2] == b"\x1f\x8b":  # how each gzip file begins
         data = gzip.decompress(data)
-    if len(data) < 4 or data[:3] != b"\0\0\x08":
+    start = 4 + 4 * data[3] if len(data) > 3 else 4
+    if len(data) < start or data[:3] != b"\0\0\x08":
         raise ValueError(
-            f"path must name an IDX file of unsigned bytes, which begins "
-            f"with 000008, but {path} begins with {data[:3].hex()}"
+            f"path must name an IDX file, which begins with 000008 and the "
+            f"lengths, but {path} has {len(data)} bytes: {data[:5].hex()}..."
         )
-    start = 4 + 4 * data[3]
     shape = np.frombuffer(data[4:start], ">u4")
     if len(data) - start != np.prod(shape):
         raise ValueError(
@@ -826,17 +836,18 @@ if __name__ == "__main__":
     # --8<-- [end:gains]
 
     # --8<-- [start:mirrored]
-    known = []  # for each seed, which test images are right, and their digit
+    known = []  # for each seed, the labels found in two ways, and the true
     for seed in seeds:
         pair = []
         for change in (None, mirror):
             X, y, X_test, truth = draw(images, digits, 1000, seed, change)
             model = train_network(X, y, 64, seed)
-            pair.append(find_labels(model, X_test) == truth)
+            pair.append(find_labels(model, X_test))
         known.append((*pair, truth))
-    upright, mirrored, truth = map(np.concatenate, zip(*known, strict=True))
-    print(f"share right with 1000 images: {upright.mean():.3f} as they are,")
-    print(f"{mirrored.mean():36.3f} with mirrored copies")
+    plain, mirrored, truth = map(np.concatenate, zip(*known, strict=True))
+    print("share right with 1000 images")
+    print(f"  as they are           {np.mean(plain == truth):.3f}")
+    print(f"  with mirrored copies  {np.mean(mirrored == truth):.3f}")
     # --8<-- [end:mirrored]
 
     # --8<-- [start:library]
@@ -880,11 +891,11 @@ if __name__ == "__main__":
     w, b, _ = fit_logistic(scaler.transform(cancer.data[train]), y[train])
     ill = cancer.data[test][y[test] == 1]  # a clinic that sees only these
     for note, fitted in {
-        "training set's": scaler,
-        "own": Scaler().fit(ill),
+        "by the training set": scaler,
+        "by themselves": Scaler().fit(ill),
     }.items():
         found = np.mean(fitted.transform(ill) @ w + b > 0)
-        print(f"scaled by its {note:14s} malignant found: {found:.2f}")
+        print(f"scaled {note:19s}  malignant found: {found:.2f}")
     # --8<-- [end:alone]
 
     # --8<-- [start:apart]
@@ -985,6 +996,11 @@ if __name__ == "__main__":
     print("share right   as they are   with mirrored copies")
     for digit in range(10):
         of_it = truth == digit
-        pair = (upright[of_it].mean(), mirrored[of_it].mean())
+        pair = [np.mean(said[of_it] == digit) for said in (plain, mirrored)]
         print("{:11d}   {:11.2f}   {:20.2f}".format(digit, *pair))
+    either = np.isin(truth, [3, 5])
+    swapped = [
+        np.mean(s[either] == 8 - truth[either]) for s in (plain, mirrored)
+    ]
+    print("3 and 5 swapped {:9.2f}   {:20.2f}".format(*swapped))
     # --8<-- [end:solution-digits]
