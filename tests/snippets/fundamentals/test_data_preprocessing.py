@@ -522,7 +522,7 @@ def idx_bytes(array):
     )
 
 
-@pytest.mark.parametrize("shape", [(300,), (3, 28, 28)])
+@pytest.mark.parametrize("shape", [(300,), (3, 28, 28), (0,)])
 @pytest.mark.parametrize("pack", [bytes, gzip.compress])
 def test_files_in_mnists_format_come_back_as_they_were(tmp_path, shape, pack):
     """Files in MNIST's format come back as they were, gzipped or not."""
