@@ -436,7 +436,7 @@ if __name__ == "__main__":
         root = np.linalg.cholesky(fitted[2][j][np.ix_(pair, pair)])
         ax.plot(*(fitted[1][j, pair] + circle @ root.T).T, color="C4", ls="-")
     moved = flowers[clusters != groups][:, pair]
-    ax.plot(*moved.T, "x", color="C4", label="moved by EM", markersize=10)
+    ax.plot(*moved.T, "o", color="C4", label="moved by EM", ms=12, mfc="none")
     ax.set(xlabel="petal length (cm)", ylabel="petal width (cm)")
     ax.legend(loc="upper left")
     plt.show()
@@ -510,7 +510,7 @@ if __name__ == "__main__":
     for name, data in {"raw": wine.data, "scaled": scaled}.items():
         _, found, *_ = k_means(data, k=3)
         score = adjusted_rand_score(wine.target, found)
-        print(f"agreement with the growers, {name:7}{score:.2f}")
+        print(f"agreement with the grapes, {name:7}{score:.2f}")
     # --8<-- [end:unscaled]
 
     # --8<-- [start:too-many]
@@ -660,12 +660,13 @@ if __name__ == "__main__":
     # --8<-- [start:solution-greedy]
     for name, data in {"digits": X, "proline": proline}.items():
         best = min(runs[name, s][0] for n, s in runs if n == name)
-        starts = (
-            greedy_seeds(data, 10, np.random.default_rng(seed))
-            for seed in range(50)
-        )
-        again = [lloyd(data, start)[2] / best for start in starts]
-        low, middle, high = np.quantile(again, (0.1, 0.5, 0.9))
-        print(f"{name:8}greedy  median {middle:.3f}, ", end="")
-        print(f"8 in 10 from {low:.3f} to {high:.3f}")
+        for tries in (1, 2, 4, 8, 16):
+            starts = (
+                greedy_seeds(data, 10, np.random.default_rng(seed), tries)
+                for seed in range(50)
+            )
+            again = [lloyd(data, start)[2] / best for start in starts]
+            low, middle, high = np.quantile(again, (0.1, 0.5, 0.9))
+            print(f"{name:8}tries {tries:2d}  median {middle:.3f}, ", end="")
+            print(f"8 in 10 from {low:.3f} to {high:.3f}")
     # --8<-- [end:solution-greedy]

@@ -197,7 +197,7 @@ def test_newtons_method_doubles_the_digits(cancer):
 
 
 def test_a_full_newton_step_can_fail_where_a_halved_one_does_not(raw):
-    """On one real split the full step meets a singular matrix."""
+    """On one real split a step must be halved twice, else all is singular."""
     X, y = raw
     train, *_ = split(len(y), seed=10)
     X = (X[train] - X[train].mean(axis=0)) / X[train].std(axis=0)
@@ -210,7 +210,7 @@ def test_a_full_newton_step_can_fail_where_a_halved_one_does_not(raw):
 
 
 def test_a_step_is_halved_and_not_replaced(raw):
-    """One halving is enough on that split, and the minimum is the same."""
+    """Halved steps on that split end where the library's solver does."""
     X, y = raw
     train, *_ = split(len(y), seed=10)
     X = (X[train] - X[train].mean(axis=0)) / X[train].std(axis=0)

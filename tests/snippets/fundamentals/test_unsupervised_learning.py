@@ -417,11 +417,11 @@ def test_the_mixture_finds_the_species_better_than_k_means(iris):
 
 
 def test_scaling_decides_what_k_means_finds_in_the_wines():
-    """Agreement with the growers: below 0.4 raw, above 0.85 scaled."""
-    X, growers = load_wine(return_X_y=True)
+    """Agreement with the grapes: below 0.4 raw, above 0.85 scaled."""
+    X, grapes = load_wine(return_X_y=True)
     scaled = (X - X.mean(axis=0)) / X.std(axis=0)
-    assert adjusted_rand_score(growers, k_means(X, 3)[1]) < 0.4
-    assert adjusted_rand_score(growers, k_means(scaled, 3)[1]) > 0.85
+    assert adjusted_rand_score(grapes, k_means(X, 3)[1]) < 0.4
+    assert adjusted_rand_score(grapes, k_means(scaled, 3)[1]) > 0.85
 
 
 def test_a_component_on_one_point_collapses_without_a_floor(iris):
