@@ -35,7 +35,7 @@ check: $(READY) ## What can be seen without running a page; takes seconds
 	$(BIN)/python -m runnable_pages check
 	@if [ -d .github/workflows ]; then \
 		$(BIN)/zizmor --offline --quiet .github/workflows; fi
-	@if command -v actionlint >/dev/null; then actionlint; fi
+	@PATH="$(BIN):$$PATH"; if command -v actionlint >/dev/null; then actionlint; fi
 
 record: $(READY) ## Write outputs and figures from a run: PAGE=docs/...
 	@[ -n "$(PAGE)" ] || { echo "say which page: make record PAGE=docs/x.md"; exit 2; }
