@@ -45,7 +45,7 @@ def mae(prediction, target):
 
 # --8<-- [start:huber]
 def huber(prediction, target, delta=1.0):
-    """Squared up to delta, straight beyond; and its gradient, (n,)."""
+    """Half the square up to delta, then straight; and its gradient, (n,)."""
     if not 0 < delta < np.inf:
         raise ValueError(f"delta must be above 0, but is {delta}")
     error = errors(prediction, target)
@@ -100,6 +100,8 @@ def check_labels(logits, labels):
         raise ValueError(
             f"labels must be 0 to {n_classes - 1}, but one is {strange[0]}"
         )
+    if labels.dtype.kind not in "iu":
+        raise ValueError(f"labels must be integers, but are {labels.dtype}")
 
 
 # --8<-- [end:check-labels]
@@ -344,6 +346,8 @@ if __name__ == "__main__":
         "hinge": (hinge, 1e-3),
         "10 x penalty": (cross_entropy, 1e-2),
         "penalty / 10": (cross_entropy, 1e-4),
+        "focal, 10 x": (focal, 1e-2),
+        "hinge, 10 x": (hinge, 1e-2),
     }
     cases = {"clean": {}, "noise": {"noise": 0.4}, "rare": {"eights": 5}}
     scores = {

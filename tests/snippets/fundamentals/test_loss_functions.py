@@ -415,6 +415,8 @@ def test_what_has_no_error_is_refused(loss, prediction, target, message):
         ([[1.0, 2.0]], [2], r"labels must be 0 to 1, but one is 2"),
         ([[1.0, 2.0]], [-1], r"labels must be 0 to 1, but one is -1"),
         ([[1.0, 2.0]], [0.5], r"labels must be 0 to 1, but one is 0.5"),
+        ([[1.0, 2.0]], [1.0], r"labels must be integers, but are float64"),
+        (np.eye(2), [True, False], r"must be integers, but are bool"),
     ],
 )
 def test_what_is_no_label_is_refused(loss, logits, labels, message):
