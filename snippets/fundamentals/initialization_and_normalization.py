@@ -262,11 +262,14 @@ class BatchNorm:
             scale = (self.variance + self.eps) ** -0.5
             return (a - self.mean) * scale * self.gain + self.shift
         if len(a.data) < 2:
-            raise ValueError("a: expected a batch of 2 or more, got 1")
+            raise ValueError(
+                f"a: expected a batch of 2 or more, got {len(a.data)}"
+            )
+        normal = standardise(a, 0, self.eps)  # refuses NaN
         mean, variance = a.data.mean(axis=0), a.data.var(axis=0, ddof=1)
         self.mean += self.momentum * (mean - self.mean)
         self.variance += self.momentum * (variance - self.variance)
-        return standardise(a, 0, self.eps) * self.gain + self.shift
+        return normal * self.gain + self.shift
 
 
 # --8<-- [end:batch-norm]
@@ -535,6 +538,21 @@ if __name__ == "__main__":
         print(f"longest {stretch[0]:.2f}", end=", ")
         print(f"kept to a tenth: {np.sum(stretch > 0.1)} of 100")
     # --8<-- [end:solution-orthogonal]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:solution-size]
+    print("layers   whole: variance   scaled: variance  mean square")
+    for depth in (5, 20, 80):
+        line = f"{depth:6d}"
+        for factor in (1, depth**-0.5):
+            hidden = Tensor(np.random.default_rng(0).normal(size=(200, 100)))
+            for matrix in deep_weights((depth + 1) * [100], "he"):
+                added = relu(standardise(hidden, -1) @ matrix)
+                hidden = hidden + added * factor
+            line += f"  {hidden.data.var(axis=1).mean():16.2f}"
+        print(f"{line}  {np.mean(hidden.data**2):11.2f}")
+    # --8<-- [end:solution-size]
 
 
 # --8<-- [start:residual]

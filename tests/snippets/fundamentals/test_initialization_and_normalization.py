@@ -344,6 +344,7 @@ def test_larger_weights_get_smaller_gradients_before_a_norm():
         (lambda a: BatchNorm(3)(a), r"shape \(n, 3\), got \(4, 2\)"),
         (lambda a: BatchNorm(2)(a[0]), r"shape \(n, 2\), got \(2,\)"),
         (lambda a: BatchNorm(2)(a[:1]), "a batch of 2 or more, got 1"),
+        (lambda a: BatchNorm(2)(a[:0]), "a batch of 2 or more, got 0"),
         (lambda a: BatchNorm(2, momentum=0), "momentum: .* got 0"),
         (lambda a: BatchNorm(2, momentum=1.1), "momentum: .* got 1.1"),
     ],
@@ -352,6 +353,15 @@ def test_a_wrong_norm_is_refused(call, message):
     """The error names the argument, what was expected, and what came."""
     with pytest.raises(ValueError, match=message):
         call(Tensor(np.arange(8.0).reshape(4, 2)))
+
+
+def test_a_refused_batch_leaves_the_running_averages_alone():
+    """NaN is an error, and doesn't stay in the norm."""
+    norm = BatchNorm(2)
+    with pytest.raises(ValueError, match="expected finite numbers"):
+        norm(Tensor(np.array([[1.0, np.nan], [2.0, 3.0]])))
+    np.testing.assert_array_equal(norm.mean, [0, 0])
+    np.testing.assert_array_equal(norm.variance, [1, 1])
 
 
 def test_torch_refuses_a_batch_of_one_too():
