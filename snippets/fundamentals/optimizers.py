@@ -17,12 +17,18 @@ from snippets.fundamentals.backpropagation import (
 # --8<-- [start:check]
 
 
-def check(w, g, rate, eps=1.0, **betas):
+def check(w, g, state, rate, eps=1.0, **betas):
     """Raise ValueError unless an update can work with these."""
     if np.shape(g) != np.shape(w):
         raise ValueError(
             f"g: expected shape {np.shape(w)}, that of w, got {np.shape(g)}"
         )
+    for name, kept in state.items():
+        if name != "t" and np.shape(kept) != np.shape(w):
+            raise ValueError(
+                f"state: expected {name} of shape {np.shape(w)}, that of w, "
+                f"got {np.shape(kept)}; each array needs a state of its own"
+            )
     if not np.isfinite(g).all():
         raise ValueError(
             "g: expected finite numbers, got NaN or infinity; "
@@ -43,7 +49,7 @@ def check(w, g, rate, eps=1.0, **betas):
 # --8<-- [start:sgd]
 def sgd(w, g, state, rate):
     """A step against the gradient. Keeps no state."""
-    check(w, g, rate)
+    check(w, g, state, rate)
     return w - rate * g
 
 
@@ -53,7 +59,7 @@ def sgd(w, g, state, rate):
 # --8<-- [start:momentum]
 def momentum(w, g, state, rate, beta=0.9):
     """A step along the velocity, a decaying sum of the gradients."""
-    check(w, g, rate, beta=beta)
+    check(w, g, state, rate, beta=beta)
     state["velocity"] = beta * state.get("velocity", 0.0) + g
     return w - rate * state["velocity"]
 
@@ -64,7 +70,7 @@ def momentum(w, g, state, rate, beta=0.9):
 # --8<-- [start:nesterov]
 def nesterov(w, g, state, rate, beta=0.9):
     """Momentum, with the next step's share of the velocity taken now."""
-    check(w, g, rate, beta=beta)
+    check(w, g, state, rate, beta=beta)
     state["velocity"] = beta * state.get("velocity", 0.0) + g
     return w - rate * (g + beta * state["velocity"])
 
@@ -204,7 +210,7 @@ if __name__ == "__main__":
 # --8<-- [start:rmsprop]
 def rmsprop(w, g, state, rate, beta=0.99, eps=1e-8):
     """A step along the gradient over its own usual size."""
-    check(w, g, rate, eps, beta=beta)
+    check(w, g, state, rate, eps, beta=beta)
     square = beta * state.get("square", 0.0) + (1 - beta) * g**2
     state["square"] = square
     return w - rate * g / (np.sqrt(square) + eps)
@@ -216,7 +222,7 @@ def rmsprop(w, g, state, rate, beta=0.99, eps=1e-8):
 # --8<-- [start:adam]
 def adam(w, g, state, rate, beta1=0.9, beta2=0.999, eps=1e-8, correct=True):
     """The mean gradient over the root of the mean squared gradient."""
-    check(w, g, rate, eps, beta1=beta1, beta2=beta2)
+    check(w, g, state, rate, eps, beta1=beta1, beta2=beta2)
     t = state["t"] = state.get("t", 0) + 1
     mean = beta1 * state.get("mean", 0.0) + (1 - beta1) * g
     square = beta2 * state.get("square", 0.0) + (1 - beta2) * g**2
@@ -282,7 +288,7 @@ def with_decay(rule, decay):
         raise ValueError(f"decay: expected a number >= 0, got {decay}")
 
     def decayed(w, g, state, rate, **options):
-        check(w, g, rate)
+        check(w, g, state, rate)
         return rule(w * (1 - rate * decay), g, state, rate, **options)
 
     return decayed

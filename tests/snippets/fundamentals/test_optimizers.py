@@ -427,6 +427,19 @@ def test_rules_leave_the_weights_they_are_given_alone():
 
 
 @pytest.mark.parametrize("rule", RULES)
+def test_the_state_of_another_array_is_refused(rule):
+    """A bias' state would fit a matrix, by broadcasting. It is an error."""
+    state = {}
+    rule(np.zeros(3), np.ones(3), state, 0.1)
+    if rule is sgd:
+        assert state == {}
+        return
+    for shape in ((2, 3), (1,), ()):
+        with pytest.raises(ValueError, match=r"state: .*, got \(3,\); each"):
+            rule(np.zeros(shape), np.ones(shape), state, 0.1)
+
+
+@pytest.mark.parametrize("rule", RULES)
 def test_bad_input_of_a_rule_is_refused(rule):
     """Wrong shapes, NaN, infinite gradients and negative rates: an error."""
     w = np.zeros(3)
