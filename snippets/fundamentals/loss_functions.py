@@ -25,7 +25,7 @@ def errors(prediction, target):
     """prediction - target, (n,), once both are checked."""
     check_numbers("target", target, target.shape[:1])
     check_numbers("prediction", prediction, target.shape)
-    return prediction - target
+    return np.subtract(prediction, target, dtype=float)
 
 
 def mse(prediction, target):
@@ -158,6 +158,8 @@ def hinge(logits, labels, margin=1.0):
     Summed over the other classes, divided by n * k; and its gradient, (n, k).
     """
     check_labels(logits, labels)
+    if not 0 <= margin < np.inf:
+        raise ValueError(f"margin must be 0 or more, but is {margin}")
     n, k = logits.shape
     rows = np.arange(n)
     gaps = margin + logits - logits[rows, labels][:, None]
@@ -222,6 +224,8 @@ def fit_linear(loss, X, target, shape=(), penalty=0.0, steps=200):
     shape is that of one output: () for a number, (k,) for k logits. Half the
     squared weights times penalty are added. Returns weights, the bias last.
     """
+    if not 0 <= penalty < np.inf:
+        raise ValueError(f"penalty must be 0 or more, but is {penalty}")
     X1 = np.column_stack([X, np.ones(len(X))])
     shape = (X1.shape[1], *shape)
     free = np.ones(shape)
@@ -250,14 +254,22 @@ def predict(weights, X):
 
 
 # --8<-- [start:spoil]
+def check_share(share):
+    """Raise a ValueError unless share is one."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must be 0 to 1, but is {share}")
+
+
 def slip(target, share, seed):
     """Multiply a random share of the targets by ten: a slipped point."""
+    check_share(share)
     hit = np.random.default_rng(seed).random(len(target)) < share
     return np.where(hit, 10 * target, target)
 
 
 def mislabel(labels, share, n_classes, seed):
     """Give a random share of the labels another class, at random."""
+    check_share(share)
     rng = np.random.default_rng(seed)
     hit = rng.random(len(labels)) < share
     shift = rng.integers(1, n_classes, len(labels))

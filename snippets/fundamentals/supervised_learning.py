@@ -50,6 +50,8 @@ def check_examples(X, y, n_classes, penalty):
         raise ValueError(
             f"y must hold labels 0 to {n_classes - 1}, but holds {strange[0]}"
         )
+    if y.dtype.kind not in "iu":
+        raise ValueError(f"y must hold integers, but holds {y.dtype}")
     if not 0 <= penalty < np.inf:
         raise ValueError(f"penalty must be 0 or more, but is {penalty}")
 

@@ -125,8 +125,11 @@ def k_means(X, k, seeding=plus_plus_seeds, restarts=10, seed=0):
     check_count("k", k, len(X))
     check_count("restarts", restarts)
     rng = np.random.default_rng(seed)
+    middle = np.mean(X, axis=0)  # far from zero, squares run out of digits
+    X = X - middle
     runs = [lloyd(X, seeding(X, k, rng)) for _ in range(restarts)]
-    return min(runs, key=lambda run: run[2])
+    centres, *rest = min(runs, key=lambda run: run[2])
+    return centres + middle, *rest
 
 
 # --8<-- [end:k-means]

@@ -449,8 +449,20 @@ def test_what_is_no_distribution_is_refused(truth, message):
 
 
 def test_settings_out_of_range_are_refused():
-    """delta, smoothing, gamma and quantile: the message names its bounds."""
+    """Each setting's message names its bounds, and what it was."""
+    X, target = np.ones((2, 1)), np.array([0.0, 1.0])
+    for penalty in (-0.1, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"0 or more, but is {penalty}"):
+            fit_linear(mse, X, target, penalty=penalty)
+    for share in (-0.1, 1.1, np.nan):
+        with pytest.raises(ValueError, match=f"0 to 1, but is {share}"):
+            slip(target, share, 0)
+        with pytest.raises(ValueError, match=f"0 to 1, but is {share}"):
+            mislabel(np.array([0, 1]), share, 2, 0)
     logits, labels = np.zeros((1, 2)), np.array([0])
+    for margin in (-1.0, np.nan, np.inf):
+        with pytest.raises(ValueError, match=f"0 or more, but is {margin}"):
+            hinge(logits, labels, margin)
     for delta in (0.0, -1.0, np.nan, np.inf):
         with pytest.raises(ValueError, match=f"above 0, but is {delta}"):
             huber(NUMBERS, NUMBERS, delta)
@@ -465,3 +477,10 @@ def test_settings_out_of_range_are_refused():
             pinball(NUMBERS, NUMBERS, quantile)
     for smoothing in (0.0, 1.0):
         assert cross_entropy(logits, labels, smoothing)[0] > 0
+
+
+def test_small_integers_do_not_wrap_around():
+    """Bytes 1 and 3 are 2 apart, and not 254."""
+    small, large = (np.array([n], dtype=np.uint8) for n in (1, 3))
+    assert mse(small, large)[0] == 4.0
+    assert mae(small, large)[1].tolist() == [-1.0]

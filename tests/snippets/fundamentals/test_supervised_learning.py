@@ -444,6 +444,8 @@ GOOD = np.array([[0.0, 1.0], [2.0, 3.0]])
         (GOOD, [0, 2], 0.1, r"y must hold labels 0 to 1, but holds 2"),
         (GOOD, [0, 0.5], 0.1, r"y must hold labels 0 to 1, but holds 0.5"),
         (GOOD, [0, np.nan], 0.1, r"y must hold labels 0 to 1, but holds nan"),
+        (GOOD, [0.0, 1.0], 0.1, r"y must hold integers, but holds float64"),
+        (GOOD, [False, True], 0.1, r"y must hold integers, but holds bool"),
         (GOOD, [0, 1], -0.1, r"penalty must be 0 or more, but is -0.1"),
         (GOOD, [0, 1], np.nan, r"penalty must be 0 or more, but is nan"),
         (GOOD, [0, 1], np.inf, r"penalty must be 0 or more, but is inf"),

@@ -148,7 +148,18 @@ def test_restarts_keep_the_best_run(digits):
     rng = np.random.default_rng(5)
     runs = [lloyd(digits, random_seeds(digits, 8, rng))[2] for _ in range(4)]
     found = k_means(digits, 8, random_seeds, restarts=4, seed=5)[2]
-    assert found == min(runs) < max(runs)
+    assert found == pytest.approx(min(runs), rel=1e-9)
+    assert min(runs) < 0.99 * max(runs)
+
+
+def test_clusters_far_from_zero_are_the_same():
+    """A billion away, where squares have no digits left for a distance."""
+    X = np.random.default_rng(0).normal(size=(90, 2))
+    centres, labels, inertia, _ = k_means(X, 3)
+    moved, moved_labels, moved_inertia, _ = k_means(X + 1e9, 3)
+    assert moved_inertia == pytest.approx(inertia, rel=1e-5)
+    np.testing.assert_array_equal(moved_labels, labels)
+    np.testing.assert_allclose(moved - 1e9, centres, atol=1e-6)
 
 
 def test_an_empty_cluster_gets_the_farthest_point():
