@@ -4,10 +4,11 @@ import contextlib
 import functools
 import http.server
 import threading
+from pathlib import Path
 
 import pytest
 
-from tests.site.conftest import CHROMIUM, html_of, page_names
+from tests.site.conftest import CHROMIUM, fingerprint, html_of, page_names
 
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="Chromium is not installed: apt-get install"
@@ -54,6 +55,14 @@ def browser():
         )
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def look(built, browser):
+    """The fingerprint of how any page looks, but for its own HTML."""
+    drawn = {".css", ".js", ".svg", ".png", ".woff2"}
+    files = [path for path in built.rglob("*") if path.suffix in drawn]
+    return fingerprint(files, browser.version, Path(__file__).read_text())
 
 
 @contextlib.contextmanager
@@ -137,11 +146,12 @@ PICTURES = """() => [...document.querySelectorAll(".md-content img")]
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_reads_well(tab, address, built, name):
+def test_a_page_reads_well(tab, address, built, look, name, remembered):
     """Nothing overflows, is missing, or comes from another host.
 
     Each figure is shown once, in the colours of the reader's system.
     """
+    passed = remembered(fingerprint([html_of(name, built)], look))
     open_page(tab, address, built, name)
     tab.wait_for_load_state("networkidle")
     recorded = html_of(name, built).read_text("utf-8").count("#only-light")
@@ -153,6 +163,7 @@ def test_a_page_reads_well(tab, address, built, name):
         assert len(shown) == recorded
         assert all(src.endswith(f"#only-{scheme}") for src in shown)
     assert tab.noted == []
+    passed()
 
 
 # Of each kind of token one is enough, in each kind of box; axe takes minutes
@@ -170,10 +181,11 @@ ONE_OF_EACH_TOKEN = """() => {
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_accessible(axe_tab, address, built, name):
+def test_a_page_is_accessible(axe_tab, address, built, look, name, remembered):
     """axe finds no violation: contrast, names, roles, order."""
     from axe_playwright_python.sync_playwright import Axe
 
+    passed = remembered(fingerprint([html_of(name, built)], look))
     open_page(axe_tab, address, built, name)
     axe_tab.evaluate(ONE_OF_EACH_TOKEN)
     violations = Axe().run(axe_tab).response["violations"]
@@ -183,6 +195,7 @@ def test_a_page_is_accessible(axe_tab, address, built, name):
         for n in v["nodes"][:3]
     ]
     assert told == []
+    passed()
 
 
 def test_the_copy_button_copies_the_code(browser, address, built):

@@ -1,13 +1,11 @@
 """The built site is the pages, and shows the very text that runs."""
 
-import hashlib
 import json
 import re
 import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
-from importlib.metadata import distributions
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -20,6 +18,7 @@ from tests.site.conftest import (
     ENVIRONMENT,
     ROOT,
     code_blocks,
+    fingerprint,
     html_of,
     once,
     page_names,
@@ -27,6 +26,7 @@ from tests.site.conftest import (
 
 PROJECT = Project.load(ROOT)
 PAGES = page_names()
+SOURCES = {".py", ".json"}
 RUNNABLE = [
     name
     for name in PAGES
@@ -146,36 +146,6 @@ for number, block in enumerate(blocks):
 """
 
 
-def fingerprint(*texts):
-    """The hash of texts, all snippets, and the versions installed."""
-    packages = sorted(f"{d.name} {d.version}" for d in distributions())
-    hashed = hashlib.sha256(
-        json.dumps([sys.version, packages, texts]).encode()
-    )
-    for path in sorted((ROOT / "snippets").rglob("*.*")):
-        if path.suffix in {".py", ".json"}:
-            hashed.update(str(path).encode() + path.read_bytes())
-    return hashed.hexdigest()
-
-
-@pytest.fixture
-def remembered(request):
-    """Remember what passed, since pasting takes as long as all page runs.
-
-    A fingerprint that passed before skips the test. Else a function comes
-    back, which the test calls once it has passed. A fresh checkout, such as
-    CI's, remembers nothing.
-    """
-    cache, key = getattr(request.config, "cache", None), request.node.nodeid
-
-    def remember(fingerprint):
-        if cache and cache.get(key, None) == fingerprint:
-            pytest.skip("passed, and nothing changed since (--cache-clear)")
-        return lambda: cache and cache.set(key, fingerprint)
-
-    return remember
-
-
 @pytest.mark.parametrize("name", RUNNABLE)
 def test_pasting_a_page_prints_what_it_shows(
     built, name, tmp_path, remembered
@@ -192,7 +162,8 @@ def test_pasting_a_page_prints_what_it_shows(
         else:
             pasted.append(text)
             outputs.append((block, ""))
-    passed = remembered(fingerprint(pasted, [text for _, text in outputs]))
+    code = [p for p in ROOT.glob("snippets/**/*") if p.suffix in SOURCES]
+    passed = remembered(fingerprint(code, pasted, [t for _, t in outputs]))
     (tmp_path / "blocks.json").write_text(json.dumps(pasted), "utf-8")
     (tmp_path / "paste.py").write_text(INTERPRETER, "utf-8")
     threads = str(page.settings.get("threads", 1))
