@@ -319,6 +319,8 @@ class Codes:
             raise ValueError(
                 f"unknown must be error or ignore, but is {unknown!r}"
             )
+        if categories is not None and len(set(categories)) < len(categories):
+            raise ValueError(f"categories must differ, but are {categories}")
         self.given, self.unknown = categories, unknown
 
     def fit(self, labels):
@@ -361,6 +363,11 @@ def target_encode(labels, y, new, smoothing=0.0):
     if len(labels) != len(y):
         raise ValueError(
             f"y must be as long as labels, {len(labels)}, but is {len(y)}"
+        )
+    if not (np.isfinite(y).all() and smoothing >= 0):
+        raise ValueError(
+            "y must be finite and smoothing at least 0, "
+            f"but they are {y} and {smoothing}"
         )
     codes = Codes(unknown="ignore").fit(labels)
     known = codes.transform(labels)
@@ -419,6 +426,8 @@ if __name__ == "__main__":
     for name, e, gain in zip(tables, errors.T, gains.T, strict=True):
         spread = gain.std() / 10
         print(f"{name:18s} {e.mean():.3f}  {gain.mean():+.3f} ± {spread:.3f}")
+    better = np.sum(errors[:, 3] < errors[:, 2])
+    print(f"cleaned is better than as typed in {better} splits of 100")
     # --8<-- [end:encodings]
 
     # --8<-- [start:indicator]

@@ -299,6 +299,8 @@ def test_codes_follow_the_order_that_is_given():
     order = ["small", "medium", "large"]
     codes = Codes(order).fit(["large"])
     assert codes.transform(["large", "small"]).tolist() == [2, 0]
+    with pytest.raises(ValueError, match="categories must differ, but"):
+        OneHot(["small", "large", "small"])
 
 
 def test_a_label_that_fit_never_saw_is_refused():
@@ -322,6 +324,10 @@ def test_target_encoding_is_the_mean_by_label():
     assert np.allclose(target_encode(old, y, new, 1.0), expected)
     with pytest.raises(ValueError, match="as long as labels, 3, but is 2"):
         target_encode(old, y[:2], new)
+    with pytest.raises(ValueError, match=r"finite .* are \[ 1\. nan  6\.\]"):
+        target_encode(old, np.array([1.0, np.nan, 6.0]), new)
+    with pytest.raises(ValueError, match="at least 0, .* and -0.5"):
+        target_encode(old, y, new, -0.5)
 
 
 @few
