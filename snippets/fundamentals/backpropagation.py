@@ -604,7 +604,12 @@ if __name__ == "__main__":
 # --8<-- [start:fused]
 def fused_cross_entropy(logits, labels):
     """cross_entropy as one operation, with the gradient by hand."""
-    rows, n = np.arange(len(labels)), len(labels)
+    labels, (n, classes) = np.asarray(labels), logits.shape
+    if labels.shape != (n,) or labels.min() < 0 or labels.max() >= classes:
+        raise ValueError(
+            f"labels: expected {n} from 0 to {classes - 1}, got {labels}"
+        )
+    rows = np.arange(n)
     shifted = logits.data - logits.data.max(axis=1, keepdims=True)
     exponentials = np.exp(shifted)
     sums = exponentials.sum(axis=1, keepdims=True)
@@ -655,4 +660,11 @@ if __name__ == "__main__":
     x = Tensor([[1.0, 5.0, 2.0], [3.0, 3.0, 0.0]], requires_grad=True)
     backward(total(largest(x, axis=1)))
     print(x.grad)
+    for name, pick in {
+        "amax": lambda x: x.amax(dim=1),
+        "max": lambda x: x.max(dim=1).values,
+    }.items():
+        theirs = torch.tensor(x.data, requires_grad=True)
+        pick(theirs).sum().backward()
+        print(f"second row by {name:4}", theirs.grad.numpy()[1])
     # --8<-- [end:solution-largest]

@@ -573,7 +573,11 @@ def test_labels_out_of_range_and_empty_batches_are_refused():
     ):
         with pytest.raises(ValueError, match="labels: .*" + got):
             cross_entropy(logits, labels)
+    for labels in ([0, 3], [-1, 2], [0], [[0], [1]]):
+        with pytest.raises(ValueError, match="labels: expected 2 from 0 to 2"):
+            fused_cross_entropy(logits, labels)
     assert cross_entropy(logits, [0, 2]).data == pytest.approx(np.log(3))
+    assert fused_cross_entropy(logits, [0, 2]).data == pytest.approx(np.log(3))
     for shape in ((0, 3), (2, 0), (3,)):
         with pytest.raises(ValueError, match="logits: expected shape"):
             cross_entropy(Tensor(np.zeros(shape)), [])
