@@ -471,6 +471,18 @@ def test_residual_layers_add_a_normed_share(digits):
     np.testing.assert_allclose(residual_logits(X, weights).data, expected)
 
 
+def test_shares_of_added_layers_bound_the_variance_alone():
+    """40 layers add 1 - 1/pi to the variance, and 40/pi to the square."""
+    hidden = Tensor(np.random.default_rng(0).normal(size=(100, 200)))
+    for matrix in deep_weights(41 * [200], "he"):
+        hidden = hidden + relu(standardise(hidden, -1) @ matrix) * 40**-0.5
+    variance = hidden.data.var(axis=1).mean()
+    assert variance == pytest.approx(2 - 1 / np.pi, rel=0.05)
+    assert rms(hidden.data) ** 2 == pytest.approx(
+        variance + 40 / np.pi, rel=0.05
+    )
+
+
 def test_relu_halves_the_mean_square_of_symmetric_numbers():
     """Half of E[z^2] is left, which is He's factor of 2."""
     z = np.random.default_rng(0).normal(size=200_000)
