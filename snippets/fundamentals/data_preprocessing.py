@@ -713,25 +713,25 @@ def nearest(X, y, new):
 
 
 def copies_scores(images, labels, seed, n=500, copies=4):
-    """Share of copies right by nearest: cut after copying, and before it.
+    """Share right by nearest, of new copies: of known images, and of others.
 
-    Each of n images gets jittered copies. A fifth of all images, and then
-    a fifth of the originals with their copies, are held out.
+    Known are n images, each with its jittered copies. One more copy of each
+    is judged, and then one of each of n images that nearest never saw.
     """
+    if 2 * n > len(labels):
+        raise ValueError(
+            f"n must be at most half of {len(labels)} images, but is {n}"
+        )
     rng = np.random.default_rng(seed)
-    source = np.tile(np.arange(n), copies + 1)
-    chosen = rng.permutation(len(labels))[:n]
-    sets = [images[chosen]]
-    sets += [jitter(images[chosen], rng) for _ in range(copies)]
-    X = np.concatenate(sets).reshape(len(source), -1)
-    y = labels[chosen][source]
+    known, others = np.split(rng.permutation(len(labels))[: 2 * n], 2)
+    sets = [images[known]]
+    sets += [jitter(images[known], rng) for _ in range(copies)]
+    X = np.concatenate(sets).reshape(n * (copies + 1), -1)
+    y = np.tile(labels[known], copies + 1)
     scores = []
-    for held_out in (
-        rng.permutation(len(source)) < len(source) // 5,
-        np.isin(source, rng.permutation(n)[: n // 5]),
-    ):
-        found = nearest(X[~held_out], y[~held_out], X[held_out])
-        scores.append(np.mean(found == y[held_out]))
+    for source in (known, others):
+        found = nearest(X, y, jitter(images[source], rng).reshape(n, -1))
+        scores.append(np.mean(found == labels[source]))
     return scores
 
 
@@ -741,9 +741,9 @@ def copies_scores(images, labels, seed, n=500, copies=4):
 if __name__ == "__main__":
     # --8<-- [start:leak-copies]
     scores = np.array([copies_scores(images, digits, s) for s in range(5)])
-    for when, right in zip(("after", "before"), scores.T, strict=True):
+    for whose, right in zip(("known", "other"), scores.T, strict=True):
         spread = f"{right.min():.2f} to {right.max():.2f}"
-        print(f"cut {when:6s} copying: {right.mean():.2f}, seeds {spread}")
+        print(f"copies of {whose} images: {right.mean():.2f}, seeds {spread}")
     # --8<-- [end:leak-copies]
 
 
