@@ -12,6 +12,7 @@ from snippets.fundamentals.backpropagation import (
     relu,
     tanh,
 )
+from snippets.fundamentals.unsupervised_learning import check_points
 
 
 def draw(fan_in, fan_out, rule, rng):
@@ -58,6 +59,7 @@ def activations(X, weights, activation=relu, norms=None):
 
     norms holds a function for each layer, applied before the activation.
     """
+    check_points(X)
     outputs = [Tensor(X)]
     for layer, matrix in enumerate(weights):
         hidden = outputs[-1] @ matrix
@@ -153,6 +155,9 @@ if __name__ == "__main__":
 # --8<-- [start:cosine]
 def mean_cosine(X):
     """The mean cosine between two different rows of X, (n, d)."""
+    check_points(X)
+    if len(X) < 2 or not X.any(axis=1).all():
+        raise ValueError("X: expected two rows or more, none of zeros only")
     rows = X / np.linalg.norm(X, axis=1, keepdims=True)
     n = len(X)
     return ((rows @ rows.T).sum() - n) / (n * (n - 1))
@@ -254,22 +259,16 @@ class BatchNorm:
         self.momentum, self.eps, self.training = momentum, eps, True
 
     def __call__(self, a):
-        if a.data.ndim != 2 or a.shape[1] != len(self.mean):
-            raise ValueError(
-                f"a: expected shape (n, {len(self.mean)}), got {a.shape}"
-            )
+        check_points(a.data, "a", len(self.mean))
         if not self.training:
             scale = (self.variance + self.eps) ** -0.5
             return (a - self.mean) * scale * self.gain + self.shift
         if len(a.data) < 2:
-            raise ValueError(
-                f"a: expected a batch of 2 or more, got {len(a.data)}"
-            )
-        normal = standardise(a, 0, self.eps)  # refuses NaN
+            raise ValueError("a: expected a batch of 2 or more, got 1")
         mean, variance = a.data.mean(axis=0), a.data.var(axis=0, ddof=1)
         self.mean += self.momentum * (mean - self.mean)
         self.variance += self.momentum * (variance - self.variance)
-        return normal * self.gain + self.shift
+        return standardise(a, 0, self.eps) * self.gain + self.shift
 
 
 # --8<-- [end:batch-norm]
@@ -337,6 +336,8 @@ def train(forward, weights, X, labels, rate, epochs=6, batch_size=50, seed=0):
     finite.
     """
     check_data(X, labels, batch_size)
+    if not 0 <= rate < np.inf:
+        raise ValueError(f"rate: expected a number >= 0, got {rate}")
     rng, losses = np.random.default_rng(seed), []
     for _ in range(epochs):
         order = rng.permutation(len(X))
