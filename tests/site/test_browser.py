@@ -24,6 +24,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 WIDTHS = {"desk": 1300, "phone": 390}
+SCHEMES = ("light", "dark")
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -89,27 +90,22 @@ def new_tab(browser, address, scheme, width):
     context.close()
 
 
-def in_one_worker(*values):
-    """A parameter whose tests share a browser and a tab."""
-    name = "-".join(values)
-    return pytest.param(values, id=name, marks=pytest.mark.xdist_group(name))
+# Which scheme axe looks at in each width: colours depend on the scheme, and
+# the layout on the width.
+VIEWS = {"desk": "light", "phone": "dark"}
 
 
-@pytest.fixture(scope="module", params=[in_one_worker(w) for w in WIDTHS])
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(width, marks=pytest.mark.xdist_group(width))
+        for width in VIEWS
+    ],
+)
 def tab(request, browser, address):
     """A tab in each width."""
-    with new_tab(browser, address, "light", *request.param) as tab:
-        yield tab
-
-
-# Colours depend on the scheme, and the layout on the width.
-TWO = [in_one_worker("light", "desk"), in_one_worker("dark", "phone")]
-
-
-@pytest.fixture(scope="module", params=TWO)
-def axe_tab(request, browser, address):
-    """A tab in each scheme, and in each width."""
-    with new_tab(browser, address, *request.param) as tab:
+    with new_tab(browser, address, "light", request.param) as tab:
+        tab.last = VIEWS[request.param]
         yield tab
 
 
@@ -145,27 +141,6 @@ PICTURES = """() => [...document.querySelectorAll(".md-content img")]
   .map(i => i.getAttribute("src"))"""
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_reads_well(tab, address, built, look, name, remembered):
-    """Nothing overflows, is missing, or comes from another host.
-
-    Each figure is shown once, in the colours of the reader's system.
-    """
-    passed = remembered(fingerprint([html_of(name, built)], look))
-    open_page(tab, address, built, name)
-    tab.wait_for_load_state("networkidle")
-    recorded = html_of(name, built).read_text("utf-8").count("#only-light")
-    for scheme, palette in (("light", "default"), ("dark", "slate")):
-        tab.emulate_media(color_scheme=scheme)
-        tab.wait_for_selector(f'[data-md-color-scheme="{palette}"]')
-        assert tab.evaluate(OVERFLOW) == []
-        shown = [src for src in tab.evaluate(PICTURES) if "#only-" in src]
-        assert len(shown) == recorded
-        assert all(src.endswith(f"#only-{scheme}") for src in shown)
-    assert tab.noted == []
-    passed()
-
-
 # Of each kind of token one is enough, in each kind of box; axe takes minutes
 # for the thousands that a site of code has.
 ONE_OF_EACH_TOKEN = """() => {
@@ -180,21 +155,43 @@ ONE_OF_EACH_TOKEN = """() => {
 }"""
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_is_accessible(axe_tab, address, built, look, name, remembered):
-    """axe finds no violation: contrast, names, roles, order."""
+def show(tab, scheme):
+    """Switch the reader's system to light or dark."""
+    palette = {"light": "default", "dark": "slate"}[scheme]
+    tab.emulate_media(color_scheme=scheme)
+    tab.wait_for_selector(f'[data-md-color-scheme="{palette}"]')
+
+
+def violations(tab):
+    """What axe finds: contrast, names, roles, order."""
     from axe_playwright_python.sync_playwright import Axe
 
-    passed = remembered(fingerprint([html_of(name, built)], look))
-    open_page(axe_tab, address, built, name)
-    axe_tab.evaluate(ONE_OF_EACH_TOKEN)
-    violations = Axe().run(axe_tab).response["violations"]
-    told = [
+    tab.evaluate(ONE_OF_EACH_TOKEN)
+    return [
         f"{v['id']}: {v['help']}: {n['html'][:120]}"
-        for v in violations
+        for v in Axe().run(tab).response["violations"]
         for n in v["nodes"][:3]
     ]
-    assert told == []
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_reads_well(tab, address, built, look, name, remembered):
+    """Nothing overflows, is missing, hard to reach, or from another host.
+
+    Each figure is shown once, in the colours of the reader's system.
+    """
+    passed = remembered(fingerprint([html_of(name, built)], look))
+    open_page(tab, address, built, name)
+    recorded = html_of(name, built).read_text("utf-8").count("#only-light")
+    for scheme in sorted(SCHEMES, key=lambda scheme: scheme == tab.last):
+        show(tab, scheme)
+        assert tab.evaluate(OVERFLOW) == []
+        shown = [src for src in tab.evaluate(PICTURES) if "#only-" in src]
+        assert len(shown) == recorded
+        assert all(src.endswith(f"#only-{scheme}") for src in shown)
+    assert violations(tab) == []
+    tab.wait_for_load_state("networkidle")
+    assert tab.noted == []
     passed()
 
 
