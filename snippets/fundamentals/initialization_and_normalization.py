@@ -397,7 +397,7 @@ if __name__ == "__main__":
         for depth in (5, 20):
             tried = {
                 rate: score(kind, rule, depth, rate, 0, tune_on)
-                for rate in (0.01, 0.03, 0.1)
+                for rate in (0.03, 0.1)
             }
             best = max(tried, key=tried.get)
             found = [

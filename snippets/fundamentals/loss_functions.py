@@ -218,7 +218,7 @@ if __name__ == "__main__":
 
 
 # --8<-- [start:fit]
-def fit_linear(loss, X, target, shape=(), penalty=0.0, steps=200):
+def fit_linear(loss, X, target, shape=(), penalty=0.0, steps=400):
     """Fit a linear model to any of these losses by SciPy's L-BFGS.
 
     shape is that of one output: () for a number, (k,) for k logits. Half the
@@ -238,7 +238,9 @@ def fit_linear(loss, X, target, shape=(), penalty=0.0, steps=200):
         value += np.sum(shrunk * weights) / 2
         return value, (X1.T @ gradient + shrunk).ravel()
 
-    start, options = np.zeros(shape).ravel(), {"maxiter": steps}
+    # So near to the minimum that another processor finds the same.
+    options = {"maxiter": steps, "ftol": 1e-14, "gtol": 1e-7}
+    start = np.zeros(shape).ravel()
     found = minimize(
         objective, start, jac=True, method="L-BFGS-B", options=options
     )

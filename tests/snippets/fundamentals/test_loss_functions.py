@@ -242,7 +242,7 @@ def test_hinge_is_content_with_the_margin():
         (cross_entropy, (0.0,)),
         (hinge, (1.0,)),
         (focal, (2.0,)),
-        (fit_linear, ((), 0.0, 200)),
+        (fit_linear, ((), 0.0, 400)),
         (pinball, (0.5,)),
     ],
 )
