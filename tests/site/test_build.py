@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -163,7 +164,9 @@ def test_pasting_a_page_prints_what_it_shows(
             pasted.append(text)
             outputs.append((block, ""))
     code = [p for p in ROOT.glob("snippets/**/*") if p.suffix in SOURCES]
-    passed = remembered(fingerprint(code, pasted, [t for _, t in outputs]))
+    code += [Path(__file__), Path(compare_text.__code__.co_filename)]
+    shows = [(text, block.tolerance) for block, text in outputs]
+    passed = remembered(fingerprint(code, pasted, shows, page.settings))
     (tmp_path / "blocks.json").write_text(json.dumps(pasted), "utf-8")
     (tmp_path / "paste.py").write_text(INTERPRETER, "utf-8")
     threads = str(page.settings.get("threads", 1))

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.datasets import load_diabetes
 from sklearn.linear_model import Ridge
 
 from snippets.fundamentals.gradient_descent import (
@@ -16,12 +15,6 @@ from snippets.fundamentals.gradient_descent import (
     ridge_descent,
     steepest_descent,
 )
-
-
-@pytest.fixture(scope="module")
-def diabetes():
-    X, y = load_diabetes(return_X_y=True)
-    return (X - X.mean(axis=0)) / X.std(axis=0), y
 
 
 @pytest.fixture(scope="module")
