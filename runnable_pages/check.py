@@ -174,8 +174,8 @@ def missing_tests(project, snippets):
         path = Path(file)
         if path.suffix != ".py":
             continue
-        test = f"tests/snippets/{path.parent.as_posix()}/test_{path.name}"
+        test = "tests/snippets" / path.with_name(f"test_{path.name}")
         if not (project.root / test).is_file():
-            text = f"has no test; write {test}"
+            text = f"has no test; write {test.as_posix()}"
             mistakes.append(Mistake(snippet.name, 1, text))
     return mistakes

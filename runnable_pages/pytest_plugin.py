@@ -4,6 +4,7 @@
 outputs and figures from the run. Nothing else ever writes them.
 """
 
+import functools
 import importlib.util
 
 import pytest
@@ -12,6 +13,13 @@ from pymdownx.snippets import SnippetMissingError
 from runnable_pages import figures
 from runnable_pages.check import check
 from runnable_pages.compare import compare_text
+from runnable_pages.memory import (
+    PASSED,
+    fingerprint,
+    passed_before,
+    remember,
+    sources,
+)
 from runnable_pages.pages import read_page
 from runnable_pages.project import Project, Unreadable
 from runnable_pages.record import Recorder
@@ -90,6 +98,7 @@ class PageFile(pytest.File):
         self.page_run = None
         self.recorder = Recorder(project, self.page)
         self.failed = None
+        self.passed = 0
         if not self.config.getoption("record"):
             yield SyncItem.from_parent(self, name="sync")
         for index, block in enumerate(self.page.runnable()):
@@ -97,6 +106,27 @@ class PageFile(pytest.File):
             item.index, item.block = index, block
             item.add_marker(pytest.mark.xdist_group(self.nodeid))
             yield item
+
+    @functools.cached_property
+    def _fingerprint(self):
+        project = self.config.stash[PROJECT]
+        return fingerprint(sources(project, self.page))
+
+    @functools.cached_property
+    def passed_before(self):
+        """Whether all blocks passed before; False for a page that is named."""
+        known = passed_before(self.config, self.nodeid, self._fingerprint)
+        folder = self.config.invocation_params.dir
+        named = [folder / arg.partition("::")[0] for arg in self.config.args]
+        record = self.config.getoption("record")
+        return known and not record and self.path not in named
+
+    def count_passed(self):
+        """Count a block that passed; when all did, remember the page."""
+        self.passed += 1
+        runs = [block for block in self.page.runnable() if not not_run(block)]
+        if self.passed == len(runs):
+            remember(self.config, self.nodeid, self._fingerprint)
 
     def result(self, index):
         """The result of a block, after those before it have run."""
@@ -188,6 +218,8 @@ class BlockItem(_Item):
         if mistakes:
             told = "\n".join(map(str, mistakes))
             raise Failure(f"{self._place()}: not run, since\n{told}")
+        if self.parent.passed_before:
+            pytest.skip(PASSED)
         failed = self.parent.failed
         result = self.parent.result(self.index)
         if result is None:
@@ -207,6 +239,8 @@ class BlockItem(_Item):
         if problems:
             self.parent.failed = self.parent.failed or self.block
             raise Failure(self._tell(problems, result))
+        if not self.config.getoption("record"):
+            self.parent.count_passed()
 
     def _differences(self, result):
         """How the result differs from what the page shows."""

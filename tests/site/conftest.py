@@ -1,19 +1,16 @@
 """The built site, made once for all tests of it, by any worker."""
 
-import functools
-import hashlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
-from importlib.metadata import distributions
 from pathlib import Path
 
 import pytest
 from filelock import FileLock
 
+from runnable_pages.memory import PASSED, passed_before, remember
 from runnable_pages.project import Project
 
 ROOT = Path(__file__).parents[2]
@@ -57,44 +54,21 @@ def built(tmp_path_factory):
     return once(tmp_path_factory, "site", make)
 
 
-@functools.cache
-def installed():
-    """Python and all packages, with their versions."""
-    return sys.version, sorted(
-        f"{d.name} {d.version}" for d in distributions()
-    )
-
-
-def fingerprint(files, *texts):
-    """The hash of files, by place and content, texts, and what is installed.
-
-    files are paths of one folder, or below it.
-    """
-    hashed = hashlib.sha256(json.dumps([installed(), texts]).encode())
-    files = sorted(files)
-    folder = os.path.commonpath(files)
-    for path in files:
-        hashed.update(os.path.relpath(path, folder).encode())
-        hashed.update(path.read_bytes())
-    return hashed.hexdigest()
-
-
 @pytest.fixture
 def remembered(request):
     """Remember what passed, for tests that take long.
 
     A fingerprint that passed before skips the test. Else a function comes
-    back, which the test calls once it has passed. A fresh checkout, such as
-    CI's, remembers nothing.
+    back, which the test calls once it has passed.
     """
-    cache, key = getattr(request.config, "cache", None), request.node.nodeid
+    config, key = request.config, request.node.nodeid
 
-    def remember(fingerprint):
-        if cache and cache.get(key, None) == fingerprint:
-            pytest.skip("passed, and nothing changed since (--cache-clear)")
-        return lambda: cache and cache.set(key, fingerprint)
+    def look_up(fingerprint):
+        if passed_before(config, key, fingerprint):
+            pytest.skip(PASSED)
+        return lambda: remember(config, key, fingerprint)
 
-    return remember
+    return look_up
 
 
 def html_of(page, site):

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import pytest
 
 from runnable_pages.compare import compare_text
+from runnable_pages.memory import fingerprint, sources
 from runnable_pages.pages import read_page
 from runnable_pages.project import Project
 from runnable_pages.pytest_plugin import not_run
@@ -19,7 +20,6 @@ from tests.site.conftest import (
     ENVIRONMENT,
     ROOT,
     code_blocks,
-    fingerprint,
     html_of,
     once,
     page_names,
@@ -27,7 +27,6 @@ from tests.site.conftest import (
 
 PROJECT = Project.load(ROOT)
 PAGES = page_names()
-SOURCES = {".py", ".json"}
 RUNNABLE = [
     name
     for name in PAGES
@@ -163,10 +162,8 @@ def test_pasting_a_page_prints_what_it_shows(
         else:
             pasted.append(text)
             outputs.append((block, ""))
-    code = [p for p in ROOT.glob("snippets/**/*") if p.suffix in SOURCES]
-    code += [Path(__file__), Path(compare_text.__code__.co_filename)]
-    shows = [(text, block.tolerance) for block, text in outputs]
-    passed = remembered(fingerprint(code, pasted, shows, page.settings))
+    files = sources(PROJECT, page) | {Path(__file__)}
+    passed = remembered(fingerprint(files, pasted))
     (tmp_path / "blocks.json").write_text(json.dumps(pasted), "utf-8")
     (tmp_path / "paste.py").write_text(INTERPRETER, "utf-8")
     threads = str(page.settings.get("threads", 1))

@@ -1,0 +1,89 @@
+"""What passed and hasn't changed since need not run again.
+
+It is remembered in pytest's cache: a fresh checkout, such as CI's, remembers
+nothing, and `pytest --cache-clear` forgets.
+"""
+
+import ast
+import functools
+import hashlib
+import json
+import os
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+
+PASSED = "passed, and nothing changed since (--cache-clear runs it again)"
+
+
+def passed_before(config, key, fingerprint):
+    """Whether what has this fingerprint passed before, under that key."""
+    cache = getattr(config, "cache", None)
+    return bool(cache) and cache.get(key, None) == fingerprint
+
+
+def remember(config, key, fingerprint):
+    """Remember that what has this fingerprint passed."""
+    cache = getattr(config, "cache", None)
+    if cache:
+        cache.set(key, fingerprint)
+
+
+def fingerprint(files, *texts):
+    """The hash of files, by place and content, texts, and what is installed.
+
+    files are paths of one folder, or below it.
+    """
+    hashed = hashlib.sha256(json.dumps([_installed(), texts]).encode())
+    files = sorted(files)
+    folder = os.path.commonpath(files)
+    for path in files:
+        hashed.update(os.path.relpath(path, folder).encode())
+        hashed.update(path.read_bytes())
+    return hashed.hexdigest()
+
+
+@functools.cache
+def _installed():
+    """Python and all packages, with their versions; and this package."""
+    own = [
+        path.read_text("utf-8") for path in Path(__file__).parent.glob("*.py")
+    ]
+    found = [f"{d.name} {d.version}" for d in distributions()]
+    return sys.version, sorted(found), sorted(own)
+
+
+def sources(project, page):
+    """The files that a page's run can depend on, as a set.
+
+    Itself, what it shows, the snippets that those import, and its figures.
+    """
+    path = project.root / page.name
+    files = {project.root / "mkdocs.yml", path}
+    files |= set(path.with_suffix("").glob("*.svg"))
+    left = [project.snippets / include.file for include in page.includes()]
+    if any(block.language != "python" for block in page.runnable()):
+        left += project.snippet_files()  # a command may call any
+    while left:
+        path = left.pop()
+        if path.is_file() and path not in files:
+            files.add(path)
+            left.append(path.with_suffix(".results.json"))
+            left += [project.root / name for name in _imports(path)]
+    return files
+
+
+def _imports(path):
+    """The files that a Python file may import, from the project's root."""
+    if path.suffix != ".py":
+        return
+    try:
+        tree = ast.parse(path.read_bytes())
+    except SyntaxError:  # the run will tell
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            base = [node.module] if getattr(node, "module", None) else []
+            for alias in node.names:
+                yield "/".join([*base, alias.name]).replace(".", "/") + ".py"
+            yield "".join(base).replace(".", "/") + ".py"
