@@ -173,7 +173,6 @@ def test_pasting_a_page_prints_what_it_shows(
         env={
             **ENVIRONMENT,
             "PYTHONPATH": str(ROOT),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "MPLBACKEND": "agg",
             "OMP_NUM_THREADS": threads,
         },
