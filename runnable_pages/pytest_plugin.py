@@ -52,9 +52,6 @@ def pytest_configure(config):
     except Unreadable as error:
         raise pytest.UsageError(str(error)) from None
     prepare(config.stash[PROJECT].preload)
-    # A page is one session: its blocks go to one worker.
-    if getattr(config.option, "dist", "no") == "load":
-        config.option.dist = "loadgroup"
 
 
 def pytest_collect_file(file_path, parent):
@@ -67,6 +64,21 @@ def pytest_collect_file(file_path, parent):
     if file_path == project.root / "mkdocs.yml":
         return SyncFile.from_parent(parent, path=file_path)
     return None
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """A page is one session: all its blocks go to the same worker."""
+    if config.option.dist != "load":  # somebody wants another way
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class PageScheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file = nodeid.partition("::")[0]
+            return file if file.endswith(".md") else nodeid
+
+    return PageScheduling(config, log)
 
 
 def pytest_terminal_summary(terminalreporter, config):
@@ -104,7 +116,6 @@ class PageFile(pytest.File):
         for index, block in enumerate(self.page.runnable()):
             item = BlockItem.from_parent(self, name=block.name)
             item.index, item.block = index, block
-            item.add_marker(pytest.mark.xdist_group(self.nodeid))
             yield item
 
     @functools.cached_property

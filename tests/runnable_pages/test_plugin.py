@@ -116,11 +116,10 @@ def test_what_comes_after_a_failure_is_not_reached(sample, run):
 
 
 def test_options_select_as_ever(sample, run, pytester):
-    """-k, -x, --lf, -n, --junitxml and paths work on pages."""
+    """-k, -x, --lf, --junitxml and paths work on pages."""
     assert "1 passed" in run("-k", "use")[1]
     assert "1 passed" in run(f"{PAGE}::use")[1]
     assert "3 passed" in run(PAGE)[1]
-    assert "5 passed" in pytester.runpytest_subprocess("-n2").stdout.str()
     status, _ = run("--junitxml=report.xml")
     assert status == 0
     assert 'name="use"' in sample.read("report.xml")
@@ -129,6 +128,16 @@ def test_options_select_as_ever(sample, run, pytester):
     pytester.runpytest_inprocess()
     done = pytester.runpytest_inprocess("--lf")
     done.assert_outcomes(failed=1)
+
+
+def test_workers_share_the_pages_and_not_their_blocks(sample, pytester):
+    """With -n, a page runs in one worker, and so once."""
+    sample.page(*["1"] * 20)
+    told = pytester.runpytest_subprocess("-n2", "-v", "docs").stdout.str()
+    assert "22 passed" in told
+    workers = re.findall(rf"\[(gw\d)\].* {PAGE}::b\d+", told)
+    assert len(workers) == 20
+    assert len(set(workers)) == 1
 
 
 def test_recording_writes_the_output_and_says_so(sample, run):

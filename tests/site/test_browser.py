@@ -175,14 +175,7 @@ def violations(tab):
     ]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        # As many groups as workers, so that each opens its browser once.
-        pytest.param(name, marks=pytest.mark.xdist_group(f"browser{n % 2}"))
-        for n, name in enumerate(PAGES)
-    ],
-)
+@pytest.mark.parametrize("name", PAGES)
 def test_a_page_reads_well(tab, address, built, look, name, remembered):
     """Nothing overflows, is missing, hard to reach, or from another host.
 
