@@ -82,7 +82,10 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Say what was recorded."""
+    """Say what was recorded, or not run again."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if known := sum(PASSED in str(report.longrepr) for report in skipped):
+        terminalreporter.line(f"{known} of those skipped {PASSED}")
     if not config.getoption("record"):
         return
     changed = config.stash[RECORDED]

@@ -26,7 +26,10 @@ def outcomes(pytester):
         done = pytester.runpytest_inprocess(
             "-p", "no:hypothesispytest", *arguments
         )
-        return done.parseoutcomes()
+        found = done.parseoutcomes()
+        told = f"{found.get('skipped')} of those skipped passed, and nothing"
+        assert (told in done.stdout.str()) == ("skipped" in found)
+        return found
 
     return run
 
