@@ -157,6 +157,13 @@ def check_table(X, columns=None, missing=False):
     return X
 
 
+def check_fitted(transformer, learned):
+    """Raise RuntimeError unless fit has set that attribute."""
+    if not hasattr(transformer, learned):
+        name = type(transformer).__name__
+        raise RuntimeError(f"{name} must be fitted first: call fit")
+
+
 # --8<-- [end:check]
 
 
@@ -186,6 +193,7 @@ class Imputer:
         return self
 
     def transform(self, X):
+        check_fitted(self, "fill")
         missing = np.isnan(X := check_table(X, len(self.fill), missing=True))
         filled = np.where(missing, self.fill, X)
         if self.indicator:
@@ -269,6 +277,7 @@ class Scaler:
         return self
 
     def transform(self, X):
+        check_fitted(self, "centre")
         return (check_table(X, len(self.centre)) - self.centre) / self.spread
 
 
@@ -331,6 +340,7 @@ class Codes:
         return self
 
     def transform(self, labels):
+        check_fitted(self, "number")
         codes = np.array([self.number.get(label, -1) for label in labels])
         if self.unknown == "error" and (codes < 0).any():
             strange = str(labels[(codes < 0).argmax()])

@@ -7,7 +7,12 @@ from scipy.special import xlogy
 
 
 def check_numbers(name, values, shape):
-    """Raise a ValueError unless values has that shape, filled and finite."""
+    """Raise a ValueError unless values has that shape, filled and finite.
+
+    Raises TypeError for what is no array.
+    """
+    if not isinstance(values, np.ndarray):
+        raise TypeError(f"{name} must be an array, but is {type(values)}")
     if values.shape != shape or values.size == 0:
         raise ValueError(
             f"{name} must be {shape} and not empty, but is {values.shape}"
@@ -23,7 +28,7 @@ def check_numbers(name, values, shape):
 # --8<-- [start:regression]
 def errors(prediction, target):
     """prediction - target, (n,), once both are checked."""
-    check_numbers("target", target, target.shape[:1])
+    check_numbers("target", target, np.shape(target)[:1])
     check_numbers("prediction", prediction, target.shape)
     return np.subtract(prediction, target, dtype=float)
 
@@ -88,11 +93,11 @@ if __name__ == "__main__":
 # --8<-- [start:check-labels]
 def check_labels(logits, labels):
     """Raise a ValueError unless logits (n, k) and labels (n,) fit."""
+    check_numbers("logits", logits, np.shape(logits))
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(
             f"logits must be (n, k) with k > 1, but is {logits.shape}"
         )
-    check_numbers("logits", logits, logits.shape)
     check_numbers("labels", labels, logits.shape[:1])
     n_classes = logits.shape[1]
     strange = labels[~np.isin(labels, np.arange(n_classes))]

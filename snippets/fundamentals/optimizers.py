@@ -289,6 +289,10 @@ def with_decay(rule, decay):
 
     def decayed(w, g, state, rate, **options):
         check(w, g, state, rate)
+        if rate * decay > 1:  # each step would turn the weights' signs
+            raise ValueError(
+                f"decay: expected at most 1 / rate, {1 / rate:g}, got {decay}"
+            )
         return rule(w * (1 - rate * decay), g, state, rate, **options)
 
     return decayed

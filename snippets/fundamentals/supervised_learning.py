@@ -33,9 +33,13 @@ def logistic_loss(X, y, weights, bias, penalty=0.0):
 def check_examples(X, y, n_classes, penalty):
     """Raise a ValueError that says what is wrong, if anything is.
 
-    X must be a table (n, d) of finite numbers, y (n,) hold labels from 0 to
-    n_classes - 1, and penalty be a number that is not below zero.
+    X must be a table (n, d) of finite numbers, y (n,) hold each label from 0
+    to n_classes - 1, and penalty be a number that is not below zero. Raises
+    TypeError for what is no array.
     """
+    for name, given in (("X", X), ("y", y)):
+        if not isinstance(given, np.ndarray):
+            raise TypeError(f"{name} must be an array, but is {type(given)}")
     if X.ndim != 2 or X.size == 0:
         raise ValueError(f"X must be (n, d), n and d > 0, but is {X.shape}")
     if y.shape != (len(X),):
@@ -52,6 +56,9 @@ def check_examples(X, y, n_classes, penalty):
         )
     if y.dtype.kind not in "iu":
         raise ValueError(f"y must hold integers, but holds {y.dtype}")
+    absent = set(range(n_classes)) - set(y)
+    if absent:  # its bias would fall for ever
+        raise ValueError(f"y must hold every label, but not {min(absent)}")
     if not 0 <= penalty < np.inf:
         raise ValueError(f"penalty must be 0 or more, but is {penalty}")
 

@@ -174,6 +174,16 @@ def test_the_imputer_fills_with_means_and_adds_nothing_unless_asked():
     assert Imputer().fit(X).transform(X).tolist() == [[1], [3], [2]]
 
 
+@pytest.mark.parametrize("step", [Imputer, Scaler, Codes, OneHot])
+def test_transform_without_fit_is_refused(step):
+    """The message says which step was not fitted."""
+    message = f"^{step.__name__} must be fitted first: call fit$"
+    with pytest.raises(RuntimeError, match=message):
+        step().transform([[1.0]])
+    table = [[1.0], [2.0]] if step in (Imputer, Scaler) else [1, 2]
+    assert len(step().fit(table).transform(table)) == 2
+
+
 def test_the_imputer_refuses_what_it_cannot_fill():
     """An unknown strategy, an empty column, another width are refused."""
     with pytest.raises(ValueError, match="mean or median, but is 'mode'"):

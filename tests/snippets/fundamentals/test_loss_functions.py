@@ -402,6 +402,27 @@ def test_what_has_no_error_is_refused(loss, prediction, target, message):
         loss(prediction, target)
 
 
+@pytest.mark.parametrize("loss", [mse, mae, huber])
+def test_lists_have_no_error(loss):
+    """What is no array is named."""
+    for name in ("prediction", "target"):
+        given = {"prediction": NUMBERS, "target": NUMBERS, name: [1.0, 2.0]}
+        message = f"{name} must be an array, but is <class 'list'>"
+        with pytest.raises(TypeError, match=message):
+            loss(**given)
+
+
+@pytest.mark.parametrize("loss", [cross_entropy, hinge, focal])
+def test_lists_are_no_logits_and_no_labels(loss):
+    """What is no array is named."""
+    for name in ("logits", "labels"):
+        given = {"logits": np.eye(2), "labels": np.array([0, 1])}
+        given[name] = given[name].tolist()
+        message = f"{name} must be an array, but is <class 'list'>"
+        with pytest.raises(TypeError, match=message):
+            loss(**given)
+
+
 @pytest.mark.parametrize("loss", [cross_entropy, hinge, focal])
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),

@@ -508,6 +508,11 @@ def test_bad_decay_steps_and_schedules_are_refused(digits):
     ):
         with pytest.raises(ValueError, match=message):
             call()
+    for rule in (sgd, momentum, adam):
+        decayed = with_decay(rule, 4.0)
+        with pytest.raises(ValueError, match=r"at most 1 / rate, 2, got 4\.0"):
+            decayed(zeros, zeros, {}, 0.5)
+        assert decayed(zeros + 1, zeros, {}, 0.25).tolist() == zeros.tolist()
     assert len(walk(slope, zeros, sgd, 1, rate=0.1)) == 2
     assert with_l2(sgd, 0.0)(1.0, 1.0, {}, 0.1) == 0.9
     assert with_decay(sgd, 0.0)(1.0, 1.0, {}, 0.1) == 0.9

@@ -446,6 +446,8 @@ GOOD = np.array([[0.0, 1.0], [2.0, 3.0]])
         (GOOD, [0, np.nan], 0.1, r"y must hold labels 0 to 1, but holds nan"),
         (GOOD, [0.0, 1.0], 0.1, r"y must hold integers, but holds float64"),
         (GOOD, [False, True], 0.1, r"y must hold integers, but holds bool"),
+        (GOOD, [0, 0], 0.1, r"y must hold every label, but not 1"),
+        (GOOD, [1, 1], 0.1, r"y must hold every label, but not 0"),
         (GOOD, [0, 1], -0.1, r"penalty must be 0 or more, but is -0.1"),
         (GOOD, [0, 1], np.nan, r"penalty must be 0 or more, but is nan"),
         (GOOD, [0, 1], np.inf, r"penalty must be 0 or more, but is inf"),
@@ -457,6 +459,18 @@ def test_what_can_not_be_fitted_is_refused(X, y, penalty, message):
         fit_logistic(X, np.array(y), penalty)
     with pytest.raises(ValueError, match=message):
         fit_softmax(X, np.array(y), 2, penalty)
+
+
+@pytest.mark.parametrize("name", ["X", "y"])
+def test_lists_are_refused(name):
+    """What is no array is named, before anything is done with it."""
+    given = {"X": GOOD, "y": np.array([0, 1])}
+    given[name] = given[name].tolist()
+    message = f"{name} must be an array, but is <class 'list'>"
+    with pytest.raises(TypeError, match=message):
+        fit_logistic(**given)
+    with pytest.raises(TypeError, match=message):
+        fit_softmax(**given, n_classes=2)
 
 
 def test_labels_of_more_classes_are_fine_for_softmax():
