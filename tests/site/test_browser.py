@@ -97,11 +97,16 @@ def tab(browser, address):
         yield tab
 
 
+UNFOLD = """() => document.querySelectorAll("details")
+  .forEach(details => details.open = true)"""
+
+
 def open_page(tab, address, built, name):
-    """Open a page and wait until its fonts are there."""
+    """Open a page with all it folds away, and wait for its fonts."""
     tab.noted.clear()
     path = html_of(name, built).relative_to(built).parent.as_posix()
     tab.goto(address + ("" if path == "." else path + "/"))
+    tab.evaluate(UNFOLD)
     tab.evaluate("() => document.fonts.ready.then(() => null)")
 
 
@@ -123,6 +128,10 @@ OVERFLOW = """() => {
   }
   return found.slice(0, 5);
 }"""
+# Formulas that don't fit, of those that stand on lines of their own.
+CUT_FORMULAS = """() => [...document.querySelectorAll("div.arithmatex")]
+  .filter(box => box.scrollWidth > box.clientWidth + 1)
+  .map(box => box.textContent.slice(0, 60))"""
 PICTURES = """() => [...document.querySelectorAll(".md-content img")]
   .filter(i => getComputedStyle(i).display !== "none")
   .map(i => { i.loading = "eager"; return i; })
@@ -187,6 +196,7 @@ def test_a_page_reads_well(tab, address, built, look, name, remembered):
     for scheme in VIEWS:
         show(tab, scheme)
         assert tab.evaluate(OVERFLOW) == []
+        assert tab.evaluate(CUT_FORMULAS) == []
         shown = [src for src in tab.evaluate(PICTURES) if "#only-" in src]
         assert len(shown) == recorded
         assert all(src.endswith(f"#only-{scheme}") for src in shown)

@@ -123,6 +123,19 @@ def test_every_link_within_the_site_arrives(built):
     assert dead == []
 
 
+def test_the_reference_lists_what_every_lesson_defines(built):
+    """Each lesson has a page of its functions, and the reference names it."""
+    lessons = {
+        Path(name).stem
+        for name in PAGES
+        if name.split("/")[0] in ("fundamentals", "architectures", "training")
+        and not name.endswith("index.md")
+    }
+    index = links_of(html_of("reference/index.md", built)).links
+    listed = {Path(x).name for x in index if x.startswith("api/")}
+    assert listed == lessons
+
+
 def arrives(path, href, pages):
     """Whether a link of the page at `path` leads to what is there."""
     url = urlsplit(href)
