@@ -123,6 +123,14 @@ def test_every_link_within_the_site_arrives(built):
     assert dead == []
 
 
+def test_claims_of_tests_stand_with_their_names(built):
+    """A lesson ends with what its tests check, in words, and their names."""
+    page = html_of("fundamentals/gradient-descent.md", built)
+    text = re.sub(r"<wbr\s*/?>", "", page.read_text("utf-8"))
+    assert "<code>test_bisection_starts_from_its_bounds</code>" in text
+    assert "they lie within the bounds" in text
+
+
 def test_the_reference_lists_what_every_lesson_defines(built):
     """Each lesson has a page of its functions, and the reference names it."""
     lessons = {
