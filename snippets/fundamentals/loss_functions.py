@@ -138,7 +138,7 @@ def kl_divergence(logits, truth):
 
     Both are (n, k); each row of truth is a distribution.
     """
-    check_numbers("logits", logits, logits.shape)
+    check_numbers("logits", logits, np.shape(logits))
     check_numbers("truth", truth, logits.shape)
     sums = truth.sum(axis=-1)
     if truth.min() < 0 or np.abs(sums - 1).max() > 1e-6:

@@ -423,6 +423,15 @@ def test_lists_are_no_logits_and_no_labels(loss):
             loss(**given)
 
 
+@pytest.mark.parametrize("name", ["logits", "truth"])
+def test_lists_have_no_divergence(name):
+    """What is no array is named."""
+    given = {"logits": np.eye(2), "truth": np.eye(2), name: [[1.0, 0.0]]}
+    message = f"{name} must be an array, but is <class 'list'>"
+    with pytest.raises(TypeError, match=message):
+        kl_divergence(**given)
+
+
 @pytest.mark.parametrize("loss", [cross_entropy, hinge, focal])
 @pytest.mark.parametrize(
     ("logits", "labels", "message"),
