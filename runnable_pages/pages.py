@@ -12,7 +12,12 @@ from pathlib import Path
 
 import yaml
 
-from runnable_pages.project import Mistake, Unreadable, read_text
+from runnable_pages.project import (
+    SAFE_LOADER,
+    Mistake,
+    Unreadable,
+    read_text,
+)
 from runnable_pages.sections import MARK, read_snippet
 
 RUNNABLE = ("python", "bash", "sh")
@@ -157,7 +162,8 @@ class _Reader:
             self.mistake(1, "front matter never ends; close it with ---")
             return 0
         try:
-            meta = yaml.safe_load("\n".join(lines[1 : ends[0]])) or {}
+            text = "\n".join(lines[1 : ends[0]])
+            meta = yaml.load(text, Loader=SAFE_LOADER) or {}
         except yaml.YAMLError as error:
             mark = getattr(error, "problem_mark", None)
             line = mark.line + 2 if mark else 1
@@ -261,7 +267,8 @@ class _Reader:
         elif stripped and self.marks:
             self._marks_without_fence()
         self.plain.append("")
-        self._include_in_prose(number, line)
+        if "8<" in line:
+            self._include_in_prose(number, line)
         # Cut finished comments, then see whether one stays open.
         rest = re.sub(r"<!--.*?-->", "", line)
         if comment:

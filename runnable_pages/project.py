@@ -11,6 +11,9 @@ from mkdocs.utils.yaml import get_yaml_loader
 from pymdownx.snippets import SnippetExtension
 
 SNIPPETS = "pymdownx.snippets"
+# The parsers in C are ten times as fast, where PyYAML was built with them.
+SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+CONFIG_LOADER = get_yaml_loader(getattr(yaml, "CLoader", yaml.Loader))
 BUILT_IN = ("toc", "tables", "fenced_code")  # MkDocs turns them on itself
 NEEDED = {
     "check_paths": True,
@@ -129,7 +132,7 @@ def read_text(project, path):
 
 def _read_config(path):
     try:
-        config = yaml.load(path.read_text("utf-8"), Loader=get_yaml_loader())
+        config = yaml.load(path.read_text("utf-8"), Loader=CONFIG_LOADER)
     except FileNotFoundError:
         text = "there is none; run this in the folder that holds it"
         raise Unreadable(Mistake(path.name, 1, text)) from None

@@ -16,13 +16,14 @@ import markdown
 
 from runnable_pages.pages import RECORD
 from runnable_pages.project import Mistake
-from runnable_pages.sections import INCLUDE, MARK
+from runnable_pages.sections import INCLUDE, MARK, read_snippet
 
 # Docstrings that mkdocstrings puts in, and numbers beside lines of code.
 NOT_OURS = {"doc", "linenodiv"}
 REMOTE = ("http:", "https:", "//")
 LOADS = {"img": "src", "script": "src", "iframe": "src", "video": "src"}
-PRE = re.compile(r"<pre\b.*?</pre>", re.S)
+TAG = re.compile(r"<(?P<end>/?)(?P<name>div|pre)\b(?P<attributes>[^>]*)>")
+DOC = re.compile(r'class="doc[ "]')
 FIGURE = re.compile(r"^(?P<stem>.+?)(?P<dark>-dark)?\.svg$")
 
 
@@ -117,9 +118,30 @@ def is_right(project, page, text):
     told = ("math-error", 'src="http', 'src="//')
     if any(sign in text for sign in told):
         return False
-    code = [unescape(re.sub(r"<.*?>", "", pre)) for pre in PRE.findall(text)]
-    expected = [wanted for _, wanted in _expected(project, page)]
-    return [shown.strip("\n") for shown in code] == expected
+    expected = [
+        read_snippet(project, project.snippets / include.file)
+        .sections[include.section]
+        .text
+        for include in page.includes()
+    ]
+    return _code_of(text) == expected
+
+
+def _code_of(text):
+    """The code in HTML as `parse_html` finds it, by the tags that matter."""
+    code, start, depth = [], None, 0
+    for tag in TAG.finditer(text):
+        if tag["name"] == "pre" and not depth:
+            if not tag["end"]:
+                start = tag.end()
+            elif start is not None:
+                bare = re.sub(r"<.*?>", "", text[start : tag.start()])
+                code.append(unescape(bare).strip("\n"))
+        elif tag["name"] == "div" and tag["end"]:
+            depth = max(depth - 1, 0)
+        elif tag["name"] == "div" and (depth or DOC.search(tag["attributes"])):
+            depth += 1
+    return code
 
 
 def _expected(project, page):

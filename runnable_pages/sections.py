@@ -34,6 +34,7 @@ class Section:
     first: int
     last: int
     indent: int
+    text: str
 
 
 @dataclass
@@ -145,12 +146,12 @@ class _Reader:
         body = self.lines[first - 1 : number - 1]
         if not any(line.strip() for line in body):
             self.mistake(first - 1, f'section "{name}" is empty; fill it')
-        dedented = textwrap.dedent("\n".join(body)).split("\n")
+        text = textwrap.dedent("\n".join(body))
         indent = max(
-            (len(a) - len(b) for a, b in zip(body, dedented, strict=True)),
-            default=0,
+            len(a) - len(b)
+            for a, b in zip(body or [""], text.split("\n"), strict=True)
         )
-        section = Section(name, first, number - 1, indent)
+        section = Section(name, first, number - 1, indent, text.strip("\n"))
         self.snippet.sections.setdefault(name, section)
 
     def check_python(self, text):
@@ -167,7 +168,7 @@ class _Reader:
             for number in self.marks
             if not self.lines[number - 1].lstrip().startswith("#")
         }
-        in_strings = self.marks & _lines_of_strings(tree)
+        in_strings = _lines_in_strings(tree, self.marks)
         for number in sorted(in_code | in_strings):
             self.mistake(
                 number,
@@ -192,8 +193,9 @@ class _Reader:
 
     def check_lines_outside(self, suffix):
         """Every line is on a page: blank ones, comments and guards aside."""
+        seen = self.inside | self.marks
         for number, line in enumerate(self.lines, 1):
-            if number in self.inside | self.marks or not line.strip():
+            if number in seen or not line.strip():
                 continue
             comment = line.lstrip().startswith("#") and suffix != ".out"
             if comment or (suffix == ".py" and GUARD.match(line)):
@@ -206,20 +208,19 @@ class _Reader:
             return  # one line stands for the whole stretch
 
 
-def _lines_of_strings(node):
-    """Numbers of the lines that strings of several lines stand on."""
-    lines = set()
+def _lines_in_strings(node, lines):
+    """Those of the lines, given by number, that stand in a string."""
+    found = set()
     for child in ast.iter_child_nodes(node):
-        first, last = (
-            getattr(child, name, None) for name in ("lineno", "end_lineno")
-        )
-        if first is not None and first == last:
-            continue  # nothing in it has several lines
-        if isinstance(child, ast.Constant | ast.JoinedStr):
-            lines.update(range(first, last + 1))
-        else:
-            lines |= _lines_of_strings(child)
-    return lines
+        within = lines
+        if hasattr(child, "lineno"):
+            span = range(child.lineno, child.end_lineno + 1)
+            within = lines.intersection(span)
+        if within and isinstance(child, ast.Constant | ast.JoinedStr):
+            found |= within
+        elif within:
+            found |= _lines_in_strings(child, within)
+    return found
 
 
 def _is_docstring(node):
