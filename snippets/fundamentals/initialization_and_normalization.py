@@ -476,7 +476,7 @@ if __name__ == "__main__":
         lambda X: logits(X, net, norms),
         *(net, images[fit_on], labels[fit_on], 0.1),
     )
-    by_class = test_on[np.argsort(labels[test_on])]
+    by_class = test_on[np.argsort(labels[test_on], kind="stable")]
     for training in (True, False):
         for norm in norms:
             norm.training = training

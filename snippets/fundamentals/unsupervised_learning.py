@@ -152,10 +152,9 @@ if __name__ == "__main__":
     import matplotlib.pyplot as plt
 
     majority = [np.bincount(digits.target[labels == j]) for j in range(10)]
+    by_digit = sorted(range(10), key=lambda j: majority[j].argmax())
     fig, axes = plt.subplots(2, 5)
-    for ax, j in zip(
-        axes.flat, np.argsort([m.argmax() for m in majority]), strict=True
-    ):
+    for ax, j in zip(axes.flat, by_digit, strict=True):
         ax.imshow(centres[j].reshape(8, 8), cmap="cividis")
         share = majority[j].max() / majority[j].sum()
         ax.set(xticks=[], yticks=[])
