@@ -1,6 +1,6 @@
 """Convolution and pooling from scratch, and a small residual network."""
 
-# --8<-- [start:windows]
+# --8<-- [start:check]
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -27,6 +27,10 @@ def check_images(images, channels=None):
         )
 
 
+# --8<-- [end:check]
+
+
+# --8<-- [start:windows]
 def windows(images, size, stride=1, padding=0):
     """What a kernel sees: (n, channels, rows, columns, size, size).
 

@@ -115,7 +115,7 @@ def test_a_convolution_has_stride_one_and_no_padding_unless_told():
 @settings(deadline=None, max_examples=60)
 @given(LAYOUTS)
 def test_add_windows_is_the_transpose_of_windows(layout):
-    """<windows(x), p> = <x, add_windows(p)>: what a gradient needs."""
+    """The sum of windows(x) * p is that of x * add_windows(p)."""
     height, width, size, stride, padding = layout
     x = normal(2, 3, height, width)
     seen = windows(x, size, stride, padding)
