@@ -124,10 +124,10 @@ def is_right(project, page, text):
         .text
         for include in page.includes()
     ]
-    return _code_of(text) == expected
+    return code_of(text) == expected
 
 
-def _code_of(text):
+def code_of(text):
     """The code in HTML as `parse_html` finds it, by the tags that matter."""
     code, start, depth = [], None, 0
     for tag in TAG.finditer(text):
@@ -137,6 +137,7 @@ def _code_of(text):
             elif start is not None:
                 bare = re.sub(r"<.*?>", "", text[start : tag.start()])
                 code.append(unescape(bare).strip("\n"))
+                start = None
         elif tag["name"] == "div" and tag["end"]:
             depth = max(depth - 1, 0)
         elif tag["name"] == "div" and (depth or DOC.search(tag["attributes"])):
