@@ -18,7 +18,7 @@ from snippets.fundamentals.data_preprocessing import jitter
 
 def check_images(images, channels=None):
     """Raise ValueError unless images are (n, channels, height, width)."""
-    shape = tuple(images.shape)
+    shape = tuple(np.shape(images))
     if len(shape) != 4 or 0 in shape or channels not in (None, shape[1]):
         wanted = "channels" if channels is None else channels
         raise ValueError(
@@ -27,10 +27,34 @@ def check_images(images, channels=None):
         )
 
 
+def check_steps(size, stride, padding):
+    """Raise ValueError unless windows can be laid out with these."""
+    if size < 1 or stride < 1 or padding < 0:
+        raise ValueError(
+            "size, stride and padding: expected at least 1, 1 and 0, "
+            f"got {size}, {stride} and {padding}"
+        )
+
+
+def check_kernels(kernels, bias):
+    """Raise ValueError unless kernels are squares, with a bias for each."""
+    shape = kernels.shape
+    if len(shape) != 4 or shape[2] != shape[3] or bias.shape != shape[:1]:
+        raise ValueError(
+            "kernels, bias: expected shapes (out, channels, size, size) and "
+            f"(out,), got {shape} and {bias.shape}"
+        )
+
+
 # --8<-- [end:check]
 
 
 # --8<-- [start:windows]
+def as_tensor(a):
+    """The tensor, or an array as one."""
+    return a if isinstance(a, Tensor) else Tensor(a)
+
+
 def windows(images, size, stride=1, padding=0):
     """What a kernel sees: (n, channels, rows, columns, size, size).
 
@@ -38,16 +62,13 @@ def windows(images, size, stride=1, padding=0):
     columns of zeros to put around each, stride how far apart windows are.
     """
     check_images(images)
-    if stride < 1 or padding < 0:
-        raise ValueError(
-            "stride and padding: expected at least 1 and 0, "
-            f"got {stride} and {padding}"
-        )
+    check_steps(size, stride, padding)
     sides = (padding, padding)
     padded = np.pad(images, ((0, 0), (0, 0), sides, sides))
-    most = min(padded.shape[2:])
-    if not 1 <= size <= most:
-        raise ValueError(f"size: expected 1 to {most}, got {size}")
+    if size > min(padded.shape[2:]):
+        raise ValueError(
+            f"size: expected at most {min(padded.shape[2:])}, got {size}"
+        )
     every = sliding_window_view(padded, (size, size), axis=(2, 3))
     return every[:, :, ::stride, ::stride]
 
@@ -78,11 +99,13 @@ def add_windows(patches, shape, stride=1, padding=0):
 
 # --8<-- [start:convolve]
 def convolve(a, kernels, bias, stride=1, padding=0):
-    """A convolutional layer (n, out, rows, columns), of tensors.
+    """A convolutional layer's tensor, (n, out, rows, columns).
 
     a is (n, channels, height, width), kernels (out, channels, size, size),
-    bias (out,).
+    bias (out,): tensors, or arrays.
     """
+    a, kernels, bias = map(as_tensor, (a, kernels, bias))
+    check_kernels(kernels, bias)
     check_images(a.data, kernels.shape[1])
     seen = windows(a.data, kernels.shape[-1], stride, padding)
     z = np.einsum("ncijuv,ocuv->noij", seen, kernels.data, optimize=True)
@@ -106,7 +129,11 @@ def convolve(a, kernels, bias, stride=1, padding=0):
 
 # --8<-- [start:max-pool]
 def max_pool(a, size=2):
-    """The largest number of each size by size square, side by side."""
+    """The largest number of each size by size square, side by side.
+
+    a is a tensor or an array, (n, channels, height, width).
+    """
+    a = as_tensor(a)
     seen = windows(a.data, size, stride=size)
     flat = seen.reshape(*seen.shape[:4], -1)
     best = flat.argmax(axis=-1)[..., None]
@@ -131,10 +158,11 @@ if __name__ == "__main__":
     small = photo[:424].reshape(106, 4, 160, 4, 3).mean(axis=(1, 3))
     image = np.moveaxis(small, -1, 0)[None]  # (1, 3, 106, 160)
 
+    # Divided so that a step from 0 to 1 in all three channels gives 1.
     across = np.array([[1, 0, -1], [2, 0, -2], [1, 0, -1]]) / 12
     edges = np.stack([across, across.T])  # (2, 3, 3)
     kernels = np.repeat(edges[:, None], 3, axis=1)  # (2, 3, 3, 3)
-    found = convolve(Tensor(image), Tensor(kernels), Tensor(np.zeros(2)))
+    found = convolve(image, kernels, np.zeros(2))
     print(f"image {image.shape}, kernels {kernels.shape}")
     print(f"found {found.shape}")
     # --8<-- [end:photo]
@@ -152,25 +180,31 @@ if __name__ == "__main__":
     # --8<-- [end:photo-figure]
 
     # --8<-- [start:equivariant]
+    def rms(array):
+        """The typical size of an entry: the root of the mean square."""
+        return np.mean(array**2) ** 0.5
+
     rng = np.random.default_rng(0)
-    kernels = Tensor(rng.normal(size=(4, 3, 3, 3)))
-    weights = rng.normal(size=(160, 160))  # all pixels of a row to all
+    kernels = rng.normal(size=(4, 3, 3, 3))
+    weights = rng.normal(size=(160, 160))  # from each pixel of a row to all
     moved = np.roll(image, 8, axis=-1)  # to the right
-    none = Tensor(np.zeros(4))
-    of_image = convolve(Tensor(image), kernels, none).data
-    of_moved = convolve(Tensor(moved), kernels, none).data
-    apart = of_moved[..., 8:] - of_image[..., :-8]
-    print(f"convolution  {np.abs(apart).max():.1f}")
-    apart = (moved @ weights)[..., 8:] - (image @ weights)[..., :-8]
-    print(f"dense layer  {np.abs(apart).max():.1f}")
+    layers_of = {
+        "convolution": lambda x: convolve(x, kernels, np.zeros(4)).data,
+        "dense along each row": lambda x: x @ weights,
+    }
+    for name, layer in layers_of.items():
+        apart = layer(moved)[..., 8:] - layer(image)[..., :-8]
+        share = rms(apart) / rms(layer(image))
+        print(f"{name:20s}  off by {share:.0%} of a typical output")
     # --8<-- [end:equivariant]
 
 
 # --8<-- [start:cnn]
 def cnn_parameters(channels=(1, 8, 16), size=2, classes=10, seed=0):
-    """Kernels and biases of two layers, then a dense layer's, by He's rule.
+    """Kernels and biases of each layer, then weights and bias of a dense one.
 
-    size is how many pixels a side are left when the images come out.
+    channels are those of the image and of each layer's output; size is how
+    many pixels a side are left at the end. Kernels follow He's rule.
     """
     rng = np.random.default_rng(seed)
     parameters = []
@@ -282,15 +316,15 @@ class Residual(nn.Module):
 
 
 # --8<-- [start:resnet]
-def small_resnet(width=16, channels=1, classes=10):
+def small_resnet(width=16, channels=1, classes=10, strides=(1, 2, 2)):
     """From images (n, channels, h, w) of any size to logits (n, classes)."""
     return nn.Sequential(
         nn.Conv2d(channels, width, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(width),
         nn.ReLU(),
-        Residual(width, width),
-        Residual(width, 2 * width, stride=2),
-        Residual(2 * width, 4 * width, stride=2),
+        Residual(width, width, strides[0]),
+        Residual(width, 2 * width, strides[1]),
+        Residual(2 * width, 4 * width, strides[2]),
         nn.AdaptiveAvgPool2d(1),  # the mean over all places
         nn.Flatten(),
         nn.Linear(4 * width, classes),
@@ -316,10 +350,13 @@ def dense_net(pixels=784, hidden=100, classes=10):
 
 # --8<-- [start:one-cycle]
 def one_cycle(model, steps):
-    """AdamW, and its schedule: the rate rises to 0.005 and falls to 0."""
+    """AdamW, and a schedule of its rate: up to 0.005, then down to 0.
+
+    It rises in the first three tenths of the steps.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, max_lr=0.005, total_steps=steps
+        optimizer, max_lr=0.005, total_steps=steps, cycle_momentum=False
     )
     return optimizer, schedule
 
@@ -328,6 +365,15 @@ def one_cycle(model, steps):
 
 
 # --8<-- [start:fit]
+def check_labels(images, labels):
+    """Raise ValueError unless there is one label for each image."""
+    if len(images) == 0 or tuple(labels.shape) != (len(images),):
+        raise ValueError(
+            f"labels: expected shape ({len(images)},), one an image, "
+            f"got {tuple(labels.shape)}"
+        )
+
+
 def fit(model, images, labels, change=None, epochs=6, seed=0):
     """Train in place, in batches of 50; returns each epoch's mean loss.
 
@@ -336,8 +382,7 @@ def fit(model, images, labels, change=None, epochs=6, seed=0):
     once the loss is not finite.
     """
     check_images(images)
-    if len(labels) != len(images):
-        raise ValueError(f"labels: expected {len(images)}, got {len(labels)}")
+    check_labels(images, labels)
     batches = -(-len(images) // 50)  # rounded up
     optimizer, schedule = one_cycle(model, epochs * batches)
     generator = torch.Generator().manual_seed(seed)
@@ -345,6 +390,7 @@ def fit(model, images, labels, change=None, epochs=6, seed=0):
     model.train()
     for _ in range(epochs):
         seen, losses = images if change is None else change(images), []
+        check_labels(seen, labels)
         for batch in torch.randperm(len(seen), generator=generator).split(50):
             loss = F.cross_entropy(model(seen[batch]), labels[batch])
             optimizer.zero_grad()
@@ -365,6 +411,7 @@ def fit(model, images, labels, change=None, epochs=6, seed=0):
 @torch.no_grad()
 def share_right(model, images, labels):
     """The share of images that the model, in evaluation, gets right."""
+    check_labels(images, labels)
     model.eval()
     return (model(images).argmax(dim=1) == labels).float().mean().item()
 
@@ -393,6 +440,7 @@ def jittered(seed):
     rng = np.random.default_rng(seed)
 
     def change(images):
+        check_images(images, 1)
         changed = jitter(images[:, 0].numpy(), rng)
         return torch.tensor(changed)[:, None]
 
@@ -416,17 +464,19 @@ if __name__ == "__main__":
 
 
 # --8<-- [start:moves]
-def share_by_move(model, images, labels, most=10):
-    """The share right of images moved by 0 to most pixels.
+def shares_by_move(model, images, labels, most=10):
+    """The share right of images moved by 0 to most pixels, (most + 1, 4).
 
-    Each is the mean of four: to the right, left, down and up.
+    The four are moves to the right, to the left, down and up.
     """
-    ways = [(move, dim) for move in (1, -1) for dim in (-1, -2)]
-    shares = []
-    for pixels in range(most + 1):
-        moved = [images.roll(way * pixels, dim) for way, dim in ways]
-        shares.append(np.mean([share_right(model, m, labels) for m in moved]))
-    return shares
+    ways = [(1, -1), (-1, -1), (1, -2), (-1, -2)]  # sign and axis
+    return [
+        [
+            share_right(model, images.roll(sign * pixels, axis), labels)
+            for sign, axis in ways
+        ]
+        for pixels in range(most + 1)
+    ]
 
 
 # --8<-- [end:moves]
@@ -439,38 +489,37 @@ if __name__ == "__main__":
 
     folder = files("snippets.architectures")
     record = folder.joinpath("cnn.results.json").read_text("utf-8")
-    curves = {
-        tuple(key.split(", ")): np.array(shares)  # (seed, pixels moved)
+    results = {
+        key: np.array(shares)  # (seed, pixels moved, way)
         for key, shares in json.loads(record)["results"].items()
     }
-    print("pixels moved          " + "".join(f"{p:16d}" for p in (0, 4, 8)))
-    for (net, data), shares in curves.items():
-        line = f"{net:6s}  {data:11s}"
+    print("moved by, pixels       " + "".join(f"{p:14d}" for p in (0, 4, 8)))
+    for name, shares in results.items():
+        line = f"{name:23s}"
         for pixels in (0, 4, 8):
-            at = shares[:, pixels]
+            at = shares[:, pixels].mean(axis=-1)
             line += f"  {at.min():.2f} to {at.max():.2f}"
         print(line)
     ink = test_on[0]
-    line = "ink taken over the border  "
+    line = "ink over the border    "
     for p in (4, 8):
         sides = ink[..., :p], ink[..., -p:], ink[..., :p, :], ink[..., -p:, :]
         share = sum(side.sum() for side in sides) / (4 * ink.sum())
-        line += f"{share:16.1%}"
+        line += f"{share:14.1%}"
     print(line)
+    by_way = results["ResNet"][:, 4].mean(axis=0)
+    print("ResNet moved by 4, to the right, left, down, up:", by_way.round(2))
     # --8<-- [end:recorded]
 
     # --8<-- [start:moves-figure]
     fig, ax = plt.subplots()
-    for (net, data), shares in curves.items():
-        ax.plot(shares.mean(axis=0), label=f"{net}, {data}")
-        ax.fill_between(
-            range(shares.shape[1]),
-            shares.min(axis=0),
-            shares.max(axis=0),
-            alpha=0.3,
-        )
+    for name, shares in results.items():
+        curves = shares.mean(axis=-1)  # (seed, pixels moved)
+        low, high = curves.min(axis=0), curves.max(axis=0)
+        ax.fill_between(range(len(low)), low, high, alpha=0.3)
+        ax.plot(curves.mean(axis=0), label=name)
     ax.set(xlabel="test images moved by (pixels)", ylabel="share right")
-    ax.legend()
+    ax.legend(loc="lower left")
     plt.show()
     # --8<-- [end:moves-figure]
 
@@ -517,33 +566,31 @@ if __name__ == "__main__":
     # --8<-- [start:one-layer]
     from scipy.signal import convolve2d
 
-    first, second = rng.normal(size=(2, 3, 3))
-    x = Tensor(rng.normal(size=(1, 1, 12, 12)))
-    none = Tensor(np.zeros(1))
-    hidden = convolve(x, Tensor(first[None, None]), none)
-    both = convolve(hidden, Tensor(second[None, None]), none)
-    one = convolve2d(first, second)  # (5, 5)
-    alone = convolve(x, Tensor(one[None, None]), none)
+    first, second = rng.normal(size=(2, 1, 1, 3, 3))
+    x, no_bias = rng.normal(size=(1, 1, 12, 12)), np.zeros(1)
+    both = convolve(convolve(x, first, no_bias), second, no_bias).data
+    one = convolve2d(first[0, 0], second[0, 0])  # (5, 5)
+    alone = convolve(x, one[None, None], no_bias).data
     print(f"kernel {one.shape}, outputs {both.shape} and {alone.shape}")
-    print("same to 1e-12:", np.allclose(both.data, alone.data, atol=1e-12))
+    print("same to 1e-12:", np.allclose(both, alone, rtol=0, atol=1e-12))
     # --8<-- [end:one-layer]
 
     # --8<-- [start:stride]
-    kernel = Tensor(rng.normal(size=(1, 1, 3, 3)))
-    seen = Tensor(image.mean(axis=1, keepdims=True))
-    maps = convolve(seen, kernel, none, stride=2).data
-    for pixels in (2, 1):
-        moved = Tensor(np.roll(seen.data, pixels, axis=-1))
-        now = convolve(moved, kernel, none, stride=2).data
-        apart = min(
-            np.abs(now[..., 1:] - maps[..., :-1]).max(),
-            np.abs(now[..., 1:] - maps[..., 1:]).max(),
-        )
-        print(f"moved by {pixels}: off by {apart:.1f}")
+    kernel, grey = rng.normal(size=(1, 1, 3, 3)), image[:, :1]
+    for stride in (1, 2, 4, 8):
+        maps = convolve(grey, kernel, no_bias, stride).data
+        off = []
+        for pixels in (4, 8):
+            moved = np.roll(grey, pixels, axis=-1)
+            now = convolve(moved, kernel, no_bias, stride).data[..., 8:]
+            steps = [maps[..., 8 - s : maps.shape[-1] - s] for s in range(9)]
+            nearest = min(rms(now - step) for step in steps)
+            off.append(f"moved by {pixels} off by {nearest / rms(now):4.0%}")
+        print(f"stride {stride}: " + ", ".join(off))
     # --8<-- [end:stride]
 
     # --8<-- [start:margin]
-    for margin in (0, 2, 4, 8):
+    for margin in (0, 8, 16):
         larger = F.pad(test_on[0], 4 * (margin,))
         share = share_right(model, larger, test_on[1])
         print(f"{larger.shape[-1]} pixels a side: {share:.2f} right")
@@ -553,6 +600,7 @@ if __name__ == "__main__":
 # --8<-- [start:output-size]
 def output_size(size, kernel, stride=1, padding=0):
     """How many windows fit along an axis of that many pixels."""
+    check_steps(kernel, stride, padding)
     if size + 2 * padding < kernel:
         raise ValueError(
             f"kernel: expected at most {size + 2 * padding}, got {kernel}"
@@ -566,20 +614,29 @@ def output_size(size, kernel, stride=1, padding=0):
 if __name__ == "__main__":
     # --8<-- [start:solution-sizes]
     hidden, size = test_on[0][:1], 28
-    for part, stride in zip(model[:6], (2, None, None, 1, 2, 2), strict=True):
+    strides = iter((2, 1, 2, 2))
+    for part in model[:6]:
         hidden = part(hidden)
-        if stride:
-            size = output_size(size, 3, stride, padding=1)
-            count = sum(p.numel() for p in part.parameters())
-            kind = type(part).__name__
-            print(f"{kind:8s}  {count:6,} parameters", end="  ")
-            print(f"{tuple(hidden.shape[1:])}, predicted {size}")
+        if isinstance(part, nn.Conv2d | Residual):
+            size = output_size(size, 3, next(strides), padding=1)
+            weights = sum(
+                layer.weight.numel()
+                for layer in part.modules()
+                if isinstance(layer, nn.Conv2d)
+            )
+            print(f"{tuple(hidden.shape[1:])}, predicted {size:2d}", end="  ")
+            print(f"weights {weights:6,}, products {weights * size**2:7,}")
+    print(f"all parameters {sum(p.numel() for p in model.parameters()):,}")
     # --8<-- [end:solution-sizes]
 
 
 # --8<-- [start:receptive-field]
 def receptive_field(layers):
-    """How many pixels a side one output sees; layers are (kernel, stride)."""
+    """How many pixels a side one output's view extends over.
+
+    layers are pairs (kernel, stride). Where a stride is larger than the
+    kernel, some of these pixels are seen by no window.
+    """
     field, step = 1, 1  # step: pixels between neighbouring outputs
     for kernel, stride in layers:
         field += (kernel - 1) * step
@@ -592,26 +649,28 @@ def receptive_field(layers):
 
 if __name__ == "__main__":
     # --8<-- [start:solution-field]
-    layers = [(3, 2), (3, 1), (3, 1), (3, 2), (3, 1), (3, 2), (3, 1)]
+    resnet = [(3, 2), (3, 1), (3, 1), (3, 2), (3, 1), (3, 2), (3, 1)]
+    ones = np.ones((1, 1, 3, 3))
     for depth in (1, 3, 5, 7):
         pixels = Tensor(np.zeros((1, 1, 97, 97)), requires_grad=True)
-        hidden, ones = pixels, Tensor(np.ones((1, 1, 3, 3)))
-        for _, stride in layers[:depth]:
-            hidden = convolve(hidden, ones, none, stride, padding=1)
+        hidden = pixels
+        for _, stride in resnet[:depth]:
+            hidden = convolve(hidden, ones, np.zeros(1), stride, padding=1)
         middle = np.zeros(hidden.shape)
         middle[0, 0, hidden.shape[2] // 2, hidden.shape[3] // 2] = 1
         backward(hidden, middle)
         seen = np.count_nonzero(pixels.grad.any(axis=(0, 1, 2)))
-        field = receptive_field(layers[:depth])
+        field = receptive_field(resnet[:depth])
         print(f"layers {depth}: sees {seen:2d} pixels, predicted {field}")
     # --8<-- [end:solution-field]
 
     # --8<-- [start:solution-border]
+    rng = np.random.default_rng(0)
     for padding in (0, 1):
         hidden = Tensor(np.ones((1, 1, 28, 28)))
         for depth in range(1, 5):
-            kernel = Tensor(rng.uniform(size=(1, 1, 3, 3)))
-            hidden = relu(convolve(hidden, kernel, none, padding=padding))
+            kernel = rng.uniform(size=(1, 1, 3, 3))
+            hidden = convolve(hidden, kernel, np.zeros(1), padding=padding)
             row = hidden.data[0, 0, hidden.shape[2] // 2]
             odd = np.count_nonzero(~np.isclose(row, row[len(row) // 2]))
             print(f"padding {padding}, layers {depth}: {odd} of {len(row)}")

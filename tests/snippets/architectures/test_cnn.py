@@ -33,8 +33,8 @@ from snippets.architectures.cnn import (
     one_cycle,
     output_size,
     receptive_field,
-    share_by_move,
     share_right,
+    shares_by_move,
     small_resnet,
     windows,
 )
@@ -180,11 +180,11 @@ def test_two_convolutions_in_a_row_are_one():
     [
         ((4, 4), {}, r"expected shape \(n, channels, .* got \(4, 4\)"),
         ((0, 1, 4, 4), {}, r"none of them 0, got \(0, 1, 4, 4\)"),
-        ((1, 1, 4, 5), {"size": 5}, "size: expected 1 to 4, got 5"),
-        ((1, 1, 4, 5), {"size": 0}, "size: expected 1 to 4, got 0"),
-        ((1, 1, 2, 2), {"size": 5, "padding": 1}, "expected 1 to 4, got 5"),
-        ((1, 1, 4, 4), {"stride": 0}, "at least 1 and 0, got 0 and 0"),
-        ((1, 1, 4, 4), {"padding": -1}, "at least 1 and 0, got 1 and -1"),
+        ((1, 1, 4, 5), {"size": 5}, "size: expected at most 4, got 5"),
+        ((1, 1, 4, 5), {"size": 0}, "at least 1, 1 and 0, got 0, 1 and 0"),
+        ((1, 1, 2, 2), {"size": 5, "padding": 1}, "expected at most 4, got 5"),
+        ((1, 1, 4, 4), {"stride": 0}, "at least 1, 1 and 0, got 2, 0 and 0"),
+        ((1, 1, 4, 4), {"padding": -1}, "and 0, got 2, 1 and -1"),
     ],
 )
 def test_windows_that_cannot_be_are_refused(shape, options, message):
@@ -209,6 +209,31 @@ def test_channels_have_to_fit():
     check_images(np.ones((1, 3, 4, 4)), 3)
 
 
+@pytest.mark.parametrize(
+    ("kernels", "bias"),
+    [
+        ((2, 1, 3, 1), (2,)),
+        ((2, 1, 1, 3), (2,)),
+        ((3, 3), (3,)),
+        ((2, 1, 3, 3), (1,)),
+        ((2, 1, 3, 3), (2, 1)),
+    ],
+)
+def test_kernels_are_squares_with_a_bias_for_each(kernels, bias):
+    """NumPy would stretch what doesn't fit; here it is an error."""
+    with pytest.raises(ValueError, match="kernels, bias: expected shapes"):
+        convolve(np.ones((1, 1, 5, 5)), np.ones(kernels), np.zeros(bias))
+
+
+def test_arrays_do_as_well_as_tensors():
+    """What needs no gradient may come as an array."""
+    arrays = normal(1, 2, 6, 6), normal(3, 2, 3, 3), normal(3)
+    one = convolve(*arrays).data
+    np.testing.assert_array_equal(one, convolve(*map(Tensor, arrays)).data)
+    pooled = max_pool(arrays[0]).data
+    np.testing.assert_array_equal(pooled, max_pool(Tensor(arrays[0])).data)
+
+
 def test_parameters_follow_hes_rule_and_the_seed():
     """Kernels by 9 times the channels that come in; the last layer by one."""
     kernels, bias, more, _, weights, last = cnn_parameters((30, 40, 50))
@@ -225,6 +250,7 @@ def test_parameters_follow_hes_rule_and_the_seed():
     assert not bias.data.any()
     assert not last.data.any()
     assert weights.requires_grad
+    assert cnn_parameters(size=3)[-2].shape == (16 * 9, 10)
     default, zero, one = (
         cnn_parameters(),
         cnn_parameters((1, 8, 16), 2, 10, 0),
@@ -342,6 +368,15 @@ def test_the_resnet_takes_images_of_any_size():
     assert model[0].out_channels == 4
 
 
+def test_the_strides_of_the_resnets_blocks_can_be_set():
+    """One for each block, in their order."""
+    h, sizes = torch.zeros(1, 1, 48, 48), []
+    for part in small_resnet(strides=(3, 1, 2)).eval()[:6]:
+        h = part(h)
+        sizes.append(h.shape[-1])
+    assert sizes[3:] == [8, 8, 4]
+
+
 def test_the_dense_network_has_about_as_many_parameters():
     """79,510 against 77,754, in two layers with a ReLU between."""
     model = dense_net()
@@ -363,6 +398,7 @@ def test_the_rate_rises_to_its_top_and_falls_to_nothing():
         schedule.step() if len(rates) < 100 else None
     assert max(rates) == rates[29] == pytest.approx(0.005)
     assert rates[0] < 0.0003
+    assert optimizer.param_groups[0]["betas"] == (0.9, 0.999)
     assert rates[-1] < 1e-6
     assert optimizer.defaults["weight_decay"] == 0.05
 
@@ -435,10 +471,16 @@ def test_training_refuses_what_cannot_be():
     """Labels too few, images that are rows, and a loss that is no number."""
     images, labels = some_images(60)
     model = dense_net(36, 5, 2)
-    with pytest.raises(ValueError, match="labels: expected 60, got 59"):
+    with pytest.raises(
+        ValueError, match=r"expected shape \(60,\).*got \(59,\)"
+    ):
         fit(model, images, labels[1:])
     with pytest.raises(ValueError, match=r"got \(60, 36\)"):
         fit(model, images.flatten(1), labels)
+    with pytest.raises(ValueError, match=r"expected shape \(60,\).*60, 1\)"):
+        fit(model, images, labels[:, None])
+    with pytest.raises(ValueError, match=r"expected shape \(59,\).*\(60,\)"):
+        fit(model, images, labels, lambda images: images[1:])
     images[3] = torch.nan
     with pytest.raises(FloatingPointError, match="the mean loss is nan"):
         fit(model, images, labels)
@@ -451,6 +493,10 @@ def test_the_share_right_is_counted_in_evaluation():
     labels = torch.tensor([0, 1, 1])
     assert share_right(model, images, labels) == pytest.approx(2 / 3)
     assert not model.training
+    with pytest.raises(ValueError, match=r"expected shape \(3,\).*got \(1,\)"):
+        share_right(model, images, labels[:1])
+    with pytest.raises(ValueError, match=r"expected shape \(0,\)"):
+        share_right(model, images[:0], labels[:0])
 
 
 @pytest.fixture(scope="module")
@@ -499,50 +545,60 @@ def test_jittered_images_are_new_each_time_and_follow_the_seed(mnist):
     assert not torch.equal(one, two)
     assert torch.equal(jittered(3)(images), one)
     assert not torch.equal(jittered(4)(images), one)
+    with pytest.raises(
+        ValueError, match=r"\(n, 1, height.*got \(2, 3, 8, 8\)"
+    ):
+        jittered(0)(torch.zeros(2, 3, 8, 8))
 
 
-def test_moves_go_in_four_directions():
-    """One dot in the middle: a model that sees only the right half of it."""
+@pytest.mark.parametrize(
+    ("axis", "expected"),
+    [
+        (
+            -1,
+            [[1] * 4, [1, 0, 1, 1], [1, 0, 1, 1], [1, 0, 1, 1], [0, 0, 1, 1]],
+        ),
+        (
+            -2,
+            [[1] * 4, [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 0, 0]],
+        ),
+    ],
+)
+def test_moves_go_right_left_down_and_up(axis, expected):
+    """A dot just in the second half, and a model that looks for it there."""
 
-    class Sums(nn.Module):
+    class Halves(nn.Module):
         def forward(self, images):
-            left, right = images[..., :4], images[..., 4:]
-            return torch.stack([left.sum((1, 2, 3)), right.sum((1, 2, 3))], 1)
-
-    images = torch.zeros(1, 1, 8, 8)
-    images[0, 0, 4, 4] = 1  # in the right half, by one column
-    label = torch.tensor([1])
-    # Moved left it leaves the half; moved right, far enough, it comes round.
-    expected = [1, 0.75, 0.75, 0.75, 0.5]
-    assert share_by_move(Sums(), images, label, most=4) == expected
-    assert len(share_by_move(Sums(), images, label)) == 11
-
-
-def test_moves_down_and_up_count_too():
-    """The same with the image turned: halves above and below."""
-
-    class Sums(nn.Module):
-        def forward(self, images):
-            top, low = images[..., :4, :], images[..., 4:, :]
-            return torch.stack([top.sum((1, 2, 3)), low.sum((1, 2, 3))], 1)
+            halves = images.split(4, dim=axis)
+            return torch.stack([half.sum((1, 2, 3)) for half in halves], 1)
 
     images = torch.zeros(1, 1, 8, 8)
     images[0, 0, 4, 4] = 1
-    expected = [1, 0.75, 0.75, 0.75, 0.5]
     label = torch.tensor([1])
-    assert share_by_move(Sums(), images, label, most=4) == expected
+    # Moved back it leaves the half at once; moved on, it comes round at four.
+    assert shares_by_move(Halves(), images, label, most=4) == expected
+    assert len(shares_by_move(Halves(), images, label)) == 11
 
 
 def test_the_recorded_resnet_gets_97_in_100_right():
     """On each of five splits, and more than the dense network of each row."""
     path = Path(cnn.__file__).with_name("cnn.results.json")
     recorded = json.loads(path.read_text("utf-8"))["results"]
-    curves = {key: np.array(shares) for key, shares in recorded.items()}
-    assert all(shares.shape == (5, 11) for shares in curves.values())
-    for data in ("as they are", "jittered"):
-        resnet, dense = curves[f"ResNet, {data}"], curves[f"dense, {data}"]
-        assert resnet[:, 0].min() >= 0.97
-        assert (resnet[:, 0] > dense[:, 0]).all()
+    shares = {name: np.array(runs) for name, runs in recorded.items()}
+    assert all(runs.shape == (5, 11, 4) for runs in shares.values())
+    for data in ("", ", jittered"):
+        resnet = shares[f"ResNet{data}"][:, 0, 0]
+        assert resnet.min() >= 0.97
+        assert (resnet > shares[f"dense{data}"][:, 0, 0]).all()
+
+
+def test_the_recorded_riddle_is_solved_by_the_strides():
+    """A move by 8 costs the ResNet less than by 4; the finer one, more."""
+    path = Path(cnn.__file__).with_name("cnn.results.json")
+    recorded = json.loads(path.read_text("utf-8"))["results"]
+    for name, sign in (("ResNet", 1), ("ResNet, finer", -1)):
+        runs = np.array(recorded[name]).mean(axis=-1)  # (seed, pixels)
+        assert (sign * runs[:, 8] > sign * runs[:, 4]).all()
 
 
 @settings(deadline=None, max_examples=60)
@@ -570,6 +626,10 @@ def test_the_output_size_has_defaults_and_a_limit():
         output_size(4, 5)
     with pytest.raises(ValueError, match="kernel: expected at most 6, got 7"):
         output_size(4, 7, padding=1)
+    with pytest.raises(
+        ValueError, match="at least 1, 1 and 0, got 3, 0 and 0"
+    ):
+        output_size(4, 3, 0)
 
 
 @settings(deadline=None, max_examples=30)
