@@ -123,6 +123,16 @@ def test_every_link_within_the_site_arrives(built):
     assert dead == []
 
 
+def test_no_markdown_reaches_a_reader(built):
+    """A link or emphasis in a caption, say, where Markdown isn't read."""
+    left = re.compile(r"\]\([^)\s]+\)|\*\*|\$\$|\]\[")
+    for name in PAGES:
+        text = html_of(name, built).read_text("utf-8")
+        for tag in ("pre", "code", "script", "style"):
+            text = re.sub(rf"<{tag}\b.*?</{tag}>", "", text, flags=re.S)
+        assert left.findall(re.sub(r"<[^>]+>", "", text)) == [], name
+
+
 def test_claims_of_tests_stand_with_their_names(built):
     """A lesson ends with what its tests check, in words, and their names."""
     page = html_of("fundamentals/gradient-descent.md", built)
