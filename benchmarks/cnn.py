@@ -52,7 +52,7 @@ def moved(make, is_jittered, seed):
 
 
 def main():
-    """Train 20 networks and write the lesson's results file."""
+    """Train 25 networks and write the lesson's results file."""
     torch.set_num_threads(1)
     kinds = {
         "dense": (dense_net, False),
