@@ -14,6 +14,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --no-compile
 # Material's note about MkDocs 2 is no warning about this site.
 export NO_MKDOCS_2_WARNING := 1
+# Dozens of processes import torch. Some machines forbid Python to keep what
+# it compiled, and then each of them compiles torch anew, for many seconds.
+export PYTHONDONTWRITEBYTECODE :=
 # Two workers with two threads each would only wait for one another.
 WORKERS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 

@@ -249,11 +249,11 @@ if __name__ == "__main__":
     # --8<-- [end:losses]
 
     # --8<-- [start:precisions]
-    def final_loss(seed, n_steps=100, n_warmup=20, **options):
+    def final_loss(seed, n_steps=80, n_warmup=20, **options):
         """Held-out loss of a small GPT after a short training."""
         torch.manual_seed(seed)
         small = GPT(len(text.characters), d_model=48, n_layers=1)
-        loader = window_loader(text.train, 32, 32, n_steps, seed)
+        loader = window_loader(text.train, 32, 16, n_steps, seed)
         optimizer, scheduler = optimizer_for(small, 1e-2, n_steps, n_warmup)
         train_transformer(
             small, loader, optimizer, 1, scheduler=scheduler, **options
