@@ -51,11 +51,12 @@ class Cell(nn.Module):
 
     def start(self, X):
         """The state before the first step, for as many sequences as X has."""
-        return self.n_states * (X.new_zeros(len(X), self.d_hidden),)
+        size = len(X), self.d_hidden
+        return tuple(X.new_zeros(size) for _ in range(self.n_states))
 
 
 class PlainCell(Cell):
-    """h = tanh(x W_x + h W_h + b). Elman 1990."""
+    """h = tanh(x W_x + h W_h + b). Elman 1990, there with a sigmoid."""
 
     def forward(self, x, state):
         (h,) = state
@@ -121,16 +122,14 @@ def memory(cell, X, seed=0):
     over all sequences of a batch, relative to the pull.
     """
     check_sequences(X, cell.d_in)
-    states = [tuple(s.clone().requires_grad_() for s in cell.start(X))]
+    states = [tuple(s.requires_grad_() for s in cell.start(X))]
     for x in X.unbind(dim=1):
         states.append(cell(x, states[-1]))
     output = states[-1][0]
     generator = torch.Generator().manual_seed(seed)
     pulled = torch.randn(output.shape, generator=generator).to(output)
     parts = [part for state in states for part in state]
-    gradients = torch.autograd.grad(
-        output, parts, pulled, materialize_grads=True
-    )
+    gradients = torch.autograd.grad(output, parts, pulled)
     sizes = torch.stack([g.norm() for g in gradients])
     return sizes.reshape(-1, cell.n_states).norm(dim=1) / pulled.norm()
 
@@ -207,7 +206,8 @@ if __name__ == "__main__":
     def opened(cell, bias=3.0):
         """The cell, with a gate that starts by keeping 95 %."""
         with torch.no_grad():
-            keeps = slice(64, 128)  # z of a GRU, f of an LSTM
+            d = cell.d_hidden
+            keeps = slice(d, 2 * d)  # z of a GRU, f of an LSTM
             cell.from_hidden.bias[keeps] = bias
             cell.from_input.bias[keeps] = 0
         return cell
@@ -275,25 +275,31 @@ def name_ids(names):
 
 
 # --8<-- [start:counted]
-def counted_loss(letters, train_on, test_on):
+def contexts(inputs, targets, letters):
+    """The letters before each known target, as one number, and the target."""
+    context = torch.zeros_like(inputs)
+    for back in range(letters):
+        before = F.pad(inputs, (back, 0))[:, : inputs.shape[1]]
+        context = len(CHARACTERS) * context + before  # the oldest counts least
+    is_known = targets != IGNORED
+    return context[is_known], targets[is_known]
+
+
+def counted_loss(letters, train_on, test_on, lean=27.0):
     """Mean loss in nats of chances counted after so many letters.
 
-    train_on and test_on are inputs and targets, as name_ids makes them.
+    Chances start alike and lean on those after one letter less, with the
+    weight of lean counts. train_on and test_on come from name_ids.
     """
-
-    def numbered(inputs, targets):
-        context = torch.zeros_like(inputs)  # the letters before, as a number
-        for back in range(letters):
-            before = F.pad(inputs, (back, 0))[:, : inputs.shape[1]]
-            context = len(CHARACTERS) * context + before
-        is_known = targets != IGNORED
-        return context[is_known], targets[is_known]
-
-    shape = len(CHARACTERS) ** letters, len(CHARACTERS)
-    counts = torch.ones(shape)  # one more than counted: no chance is zero
-    counts.index_put_(numbered(*train_on), torch.tensor(1.0), accumulate=True)
-    chances = counts / counts.sum(dim=-1, keepdim=True)
-    return -chances[numbered(*test_on)].log().mean().item()
+    size, one = len(CHARACTERS), torch.tensor(1.0)
+    chances = torch.full((1, size), 1 / size)
+    for n in range(letters + 1):
+        counts = torch.zeros(size**n, size)
+        counts.index_put_(contexts(*train_on, n), one, accumulate=True)
+        shorter = chances.repeat_interleave(len(counts) // len(chances), 0)
+        total = counts.sum(dim=-1, keepdim=True)
+        chances = (counts + lean * shorter) / (total + lean)
+    return -chances[contexts(*test_on, letters)].log().mean().item()
 
 
 # --8<-- [end:counted]
@@ -410,8 +416,8 @@ def write_names(model, n, seed=0, longest=20):
 
 if __name__ == "__main__":
     # --8<-- [start:written]
-    drawn = write_names(model, 10_000)
-    print(*drawn[:12])
+    drawn = list(dict.fromkeys(write_names(model, 10_000)))  # each once
+    print(*drawn[:9])
     for name, names in (("learned from", known), ("held out", unknown)):
         found = np.isin(drawn, names).sum()
         print(f"{name:12s}  {found:3d} drawn are among them", end=", ")
@@ -426,7 +432,7 @@ if __name__ == "__main__":
     record = folder.joinpath("rnn.results.json").read_text("utf-8")
     results = json.loads(record)["results"]
     for name, losses in results["names"].items():
-        print(f"{name:5s}  {min(losses):.3f} to {max(losses):.3f}")
+        print(f"{name:18s}  {min(losses):.3f} to {max(losses):.3f}")
     # --8<-- [end:cells]
 
     # --8<-- [start:torch-same]
@@ -541,6 +547,8 @@ if __name__ == "__main__":
         for at in by_seed.T:
             line += f"  {at.min():.2f} to {at.max():.2f}"
         print(line)
+    for name, by_seed in results["controls"].items():
+        print(f"{name:26s}  {min(by_seed):.2f} to {max(by_seed):.2f}")
     # --8<-- [end:recorded]
 
     # --8<-- [start:later-figure]
@@ -551,41 +559,49 @@ if __name__ == "__main__":
             low, high = by_seed.min(axis=0), by_seed.max(axis=0)
             ax.fill_between(results["blank"], low, high, alpha=0.3)
             ax.plot(results["blank"], by_seed.mean(axis=0), label=label)
-        ax.set(title=kind, xlabel="blank rows", ylim=(0, 1.02))
-    axes[0].set_ylabel("share right")
-    axes[0].legend(loc="lower left")
+        ax.set(title=kind, xlabel="blank rows", ylim=(0, 1.4))
+    axes[0].set(ylabel="share right", yticks=np.linspace(0, 1, 6))
+    axes[0].legend(loc="upper center")
     plt.show()
     # --8<-- [end:later-figure]
 
     # --8<-- [start:explode]
     (images, labels), _, test_on = digits_then_blank(10)
-    for most in (float("inf"), 1.0):
+    for rate, most in ((0.5, float("inf")), (0.05, float("inf")), (0.5, 1.0)):
         shares, sizes = [], []
         for seed in range(3):
             torch.manual_seed(seed)
             reader = Reader(start_open(nn.RNN(8, 64, batch_first=True)))
-            optimizer = torch.optim.SGD(reader.parameters(), lr=0.5)
+            optimizer = torch.optim.SGD(reader.parameters(), rate)
             for rows in torch.randint(len(images), (100, 128)):
                 loss = mean_loss(reader, images[rows], labels[rows])
                 optimizer.zero_grad()
                 loss.backward()
-                weights = reader.parameters()
-                sizes.append(nn.utils.clip_grad_norm_(weights, most))
+                # Clips, and returns how long the gradient was before.
+                size = nn.utils.clip_grad_norm_(reader.parameters(), most)
+                sizes.append(size.item())
                 optimizer.step()
             shares.append(share_right(reader, *test_on))
-        line = f"clipped to {most:3.0f}: right {min(shares):.1f} to "
-        line += f"{max(shares):.1f}, a gradient beyond 20: "
-        print(f"{line}{max(sizes).item() > 20}")
+        line = f"rate {rate:.2f}, clipped to {most:3.0f}: right "
+        line += f"{min(shares):.1f} to {max(shares):.1f}, "
+        print(f"{line}a gradient beyond 20: {max(sizes) > 20}")
     # --8<-- [end:explode]
 
     # --8<-- [start:padding]
     X, targets = name_ids(known)
-    longest_too = targets.clamp(min=0)  # padding counts as end marks
-    torch.manual_seed(0)
-    careless = NameModel(GRUCell(16, 96))
-    losses = fit(careless, X, longest_too, steps=200)
-    print(f"its own loss  {np.mean(losses[-20:]):.2f}")
-    print(f"honest loss   {mean_loss(careless, *name_ids(unknown)):.2f}")
+    for name, wanted in (
+        ("left out", targets),
+        ("counted", targets.clamp(min=0)),  # as more end marks
+    ):
+        torch.manual_seed(0)
+        careless = NameModel(GRUCell(16, 96))
+        losses = fit(careless, X, wanted, steps=200)
+        honest = mean_loss(careless, *name_ids(unknown)).item()
+        print(
+            f"padding {name:8s}  its own loss {np.mean(losses[-20:]):.2f}",
+            end="",
+        )
+        print(f", honest loss {honest:.2f}")
     # --8<-- [end:padding]
 
     # --8<-- [start:batch-first]
@@ -607,7 +623,7 @@ if __name__ == "__main__":
                 outputs, state = layer(X, state)
                 outputs.sum().backward()
                 state = state.detach() if is_detached else state
-            print("detached: two updates")
+            print("detached: two backward passes")
         except RuntimeError as error:
             print(str(error).partition(" (")[0])
             state = None
@@ -641,5 +657,5 @@ if __name__ == "__main__":
         reader = Reader(nn.RNN(8, 64, batch_first=True))
         fit(reader, train_on[0].roll(move, dims=1), train_on[1], steps=200)
         share = share_right(reader, test_on[0].roll(move, dims=1), test_on[1])
-        print(f"blank rows {name:8s}  most of them right: {share > 0.5}")
+        print(f"blank rows {name:8s}  {share:.1f}")
     # --8<-- [end:solution-first]
