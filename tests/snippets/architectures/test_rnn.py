@@ -174,6 +174,9 @@ def test_without_input_a_plain_cell_keeps_its_matrix_powers():
     generator = torch.Generator().manual_seed(7)
     pulled = torch.randn((3, 4), generator=generator).double()
     W = cell.from_hidden.weight.detach()
+    X = normal(3, 5, 1)
+    assert close(memory(cell, X), memory(cell, X, seed=0))
+    assert not close(memory(cell, X), memory(cell, X, seed=1))
     for k in range(6):
         wanted = (pulled @ W.matrix_power(k)).norm() / pulled.norm()
         assert close(left[k], wanted)
@@ -256,9 +259,9 @@ def test_edge_sizes_of_the_lists_are_allowed():
 
 def test_names_become_ids():
     """Read behind an end mark, predicted up to the next, then ignored."""
-    inputs, targets = name_ids(["ab", "z"])
-    assert inputs.tolist() == [[0, 1, 2], [0, 26, 0]]
-    assert targets.tolist() == [[1, 2, 0], [26, 0, IGNORED]]
+    inputs, targets = name_ids(["abc", "z"])
+    assert inputs.tolist() == [[0, 1, 2, 3], [0, 26, 0, 0]]
+    assert targets.tolist() == [[1, 2, 3, 0], [26, 0, IGNORED, IGNORED]]
     assert CHARACTERS == "\nabcdefghijklmnopqrstuvwxyz"
 
 
