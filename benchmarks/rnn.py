@@ -56,7 +56,7 @@ def surnames(kind, width, steps, seed):
         return round(mean_loss(model, *test_on).item(), 4)
 
 
-def after_blank(kind, bias, n_blank, seed, steps=400):
+def after_blank(kind, bias, n_blank, steps, seed):
     """Share right on test, at the rate that is better on others.
 
     bias is what start_open gets, or None: then the layer is left as it comes.
@@ -100,15 +100,15 @@ def main():
     """Train all, two at a time, and write the lesson's results file."""
     digits = {
         (f"{kind}, open" if bias else kind): [
-            [(after_blank, kind, bias, n_blank, seed) for n_blank in BLANK]
+            [(after_blank, kind, bias, n, 400, seed) for n in BLANK]
             for seed in SEEDS
         ]
         for kind in LAYERS
         for bias in (None, 3.0)
     }
     controls = {
-        "LSTM, 20 rows, 1,500 steps": ("LSTM", None, 20),
-        "LSTM, 80 rows, bias of 5": ("LSTM", 5.0, 80),
+        "LSTM, 20 rows, 1,500 steps": ("LSTM", None, 20, 1500),
+        "LSTM, 80 rows, bias of 5": ("LSTM", 5.0, 80, 400),
     }
     names = {
         "plain, 96 numbers": ("plain", 96, 1500),
@@ -120,10 +120,7 @@ def main():
     tasks = {
         "digits": digits,
         "controls": {
-            name: [
-                (after_blank, *run, seed, 1500 if run[1] is None else 400)
-                for seed in SEEDS
-            ]
+            name: [(after_blank, *run, seed) for seed in SEEDS]
             for name, run in controls.items()
         },
         "names": {

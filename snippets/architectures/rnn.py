@@ -588,7 +588,7 @@ if __name__ == "__main__":
     # --8<-- [end:explode]
 
     # --8<-- [start:padding]
-    X, targets = name_ids(known)
+    (X, targets), test_on = name_ids(known), name_ids(unknown)
     for name, wanted in (
         ("left out", targets),
         ("counted", targets.clamp(min=0)),  # as more end marks
@@ -596,12 +596,9 @@ if __name__ == "__main__":
         torch.manual_seed(0)
         careless = NameModel(GRUCell(16, 96))
         losses = fit(careless, X, wanted, steps=200)
-        honest = mean_loss(careless, *name_ids(unknown)).item()
-        print(
-            f"padding {name:8s}  its own loss {np.mean(losses[-20:]):.2f}",
-            end="",
-        )
-        print(f", honest loss {honest:.2f}")
+        own, honest = np.mean(losses[-20:]), mean_loss(careless, *test_on)
+        line = f"padding {name:8s}  its own loss {own:.2f}, "
+        print(f"{line}honest loss {honest.item():.2f}")
     # --8<-- [end:padding]
 
     # --8<-- [start:batch-first]
