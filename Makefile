@@ -31,8 +31,9 @@ serve: $(READY) ## Serve the site, with reload on every save
 site: $(READY) ## Build the site into site/; warnings are errors
 	$(BIN)/python -m mkdocs build --strict
 
+# --fresh: what a page printed there needn't be run again to be pasted.
 test: $(READY) ## Run every page and every test
-	$(WORKERS) $(ARGS)
+	$(WORKERS) --fresh $(ARGS)
 
 check: $(READY) ## What can be seen without running a page; takes seconds
 	$(BIN)/ruff check .

@@ -16,17 +16,18 @@ from pathlib import Path
 PASSED = "passed, and nothing changed since (--cache-clear runs it again)"
 
 
-def passed_before(config, key, fingerprint):
-    """Whether what has this fingerprint passed before, under that key."""
+def recall(config, key, fingerprint):
+    """What was told when the key passed with this fingerprint, or None."""
     cache = getattr(config, "cache", None)
-    return bool(cache) and cache.get(key, None) == fingerprint
+    passed = cache.get(key, None) if cache else None
+    return passed[1] if passed and passed[0] == fingerprint else None
 
 
-def remember(config, key, fingerprint):
-    """Remember that what has this fingerprint passed."""
+def remember(config, key, fingerprint, told=()):
+    """Remember that the key passed with this fingerprint, and what it told."""
     cache = getattr(config, "cache", None)
     if cache:
-        cache.set(key, fingerprint)
+        cache.set(key, [fingerprint, told])
 
 
 def fingerprint(files, *texts):

@@ -16,7 +16,7 @@ from runnable_pages.compare import compare_text
 from runnable_pages.memory import (
     PASSED,
     fingerprint,
-    passed_before,
+    recall,
     remember,
     sources,
 )
@@ -33,11 +33,17 @@ RECORDED = pytest.StashKey()
 
 
 def pytest_addoption(parser):
-    """Add --record."""
-    parser.getgroup("pages").addoption(
+    """Add --record and --fresh."""
+    group = parser.getgroup("pages")
+    group.addoption(
         "--record",
         action="store_true",
         help="write the outputs and figures of the pages that are run",
+    )
+    group.addoption(
+        "--fresh",
+        action="store_true",
+        help="run each page in a new interpreter that has loaded nothing",
     )
 
 
@@ -113,7 +119,7 @@ class PageFile(pytest.File):
         self.page_run = None
         self.recorder = Recorder(project, self.page)
         self.failed = None
-        self.passed = 0
+        self.passed = []
         if not self.config.getoption("record"):
             yield SyncItem.from_parent(self, name="sync")
         for index, block in enumerate(self.page.runnable()):
@@ -129,25 +135,31 @@ class PageFile(pytest.File):
     @functools.cached_property
     def passed_before(self):
         """Whether all blocks passed before; False for a page that is named."""
-        known = passed_before(self.config, self.nodeid, self._fingerprint)
+        known = recall(self.config, self.nodeid, self._fingerprint)
         folder = self.config.invocation_params.dir
         named = [folder / arg.partition("::")[0] for arg in self.config.args]
         record = self.config.getoption("record")
-        return known and not record and self.path not in named
+        return known is not None and not record and self.path not in named
 
-    def count_passed(self):
-        """Count a block that passed; when all did, remember the page."""
-        self.passed += 1
+    def note_passed(self, block, output):
+        """Note a block that passed; when all did, remember the page."""
+        include = block.include
+        project = self.config.stash[PROJECT]
+        code = project.include(include.file, include.section)
+        self.passed.append([block.language, code, output])
         runs = [block for block in self.page.runnable() if not not_run(block)]
-        if self.passed == len(runs):
-            remember(self.config, self.nodeid, self._fingerprint)
+        if len(self.passed) == len(runs):
+            told = self.passed if self.config.getoption("fresh") else []
+            remember(self.config, self.nodeid, self._fingerprint, told)
 
     def result(self, index):
         """The result of a block, after those before it have run."""
         if self.page_run is None:
-            record = self.config.getoption("record")
+            get = self.config.getoption
             project = self.config.stash[PROJECT]
-            self.page_run = PageRun(project, self.page, record)
+            self.page_run = PageRun(
+                project, self.page, get("record"), get("fresh")
+            )
             self.results = []
         while len(self.results) <= index:
             block = self.page.runnable()[len(self.results)]
@@ -173,6 +185,16 @@ class PageFile(pytest.File):
         self.close()
         if self.config.getoption("record") and not self.failed:
             self.config.stash[RECORDED] += self.recorder.write()
+
+
+def printed_in_new_interpreter(config, page):
+    """What the page printed when it last passed with --fresh, unchanged.
+
+    A list of [language, code, output], one for each block; None where it
+    didn't pass, or something it depends on has changed since.
+    """
+    files = sources(config.stash[PROJECT], page)
+    return recall(config, page.name, fingerprint(files)) or None
 
 
 def not_run(block):
@@ -254,7 +276,7 @@ class BlockItem(_Item):
             self.parent.failed = self.parent.failed or self.block
             raise Failure(self._tell(problems, result))
         if not self.config.getoption("record"):
-            self.parent.count_passed()
+            self.parent.note_passed(self.block, result.output)
 
     def _differences(self, result):
         """How the result differs from what the page shows."""

@@ -24,8 +24,9 @@ END_LIMIT = 60  # seconds to wait for the exit status of a child that ended
 class PageRun:
     """Runs a page's blocks, each when it is asked for, in one child."""
 
-    def __init__(self, project, page, record=False):
+    def __init__(self, project, page, record=False, fresh=False):
         self.project, self.page, self.record = project, page, record
+        self.fresh = fresh
         get = page.settings.get
         self.limits = Limits(
             get("time_limit", 60),
@@ -53,7 +54,7 @@ class PageRun:
         self.home = Path(tempfile.mkdtemp(prefix="page-")).resolve()
         folder = self.home / "work"
         folder.mkdir()
-        context = _context()
+        context = _context(self.fresh)
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
             target=serve,
@@ -187,13 +188,13 @@ def prepare(modules):
     _context().set_forkserver_preload([*always, *modules])
 
 
-def _context():
+def _context(fresh=False):
+    """How children start: forked off a server, or as new interpreters."""
     os.environ.setdefault("MPLBACKEND", "agg")
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     methods = multiprocessing.get_all_start_methods()
-    return multiprocessing.get_context(
-        "forkserver" if "forkserver" in methods else "spawn"
-    )
+    forks = "forkserver" in methods and not fresh
+    return multiprocessing.get_context("forkserver" if forks else "spawn")
 
 
 @contextlib.contextmanager

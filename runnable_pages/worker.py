@@ -92,7 +92,6 @@ class _Child:
         os.chdir(self.folder)
         sys.modules["__main__"] = self.module
         self.module.__dict__["__builtins__"] = builtins
-        sys.dont_write_bytecode = True  # the checkout stays as it is
         sys.path[:] = [self.root, *(p for p in sys.path if p != self.root)]
         self._redirect()
         self._limit()
@@ -170,13 +169,17 @@ class _Child:
         if isinstance(path, int):
             return
         path = os.path.abspath(os.fsdecode(path))
-        inside = path.startswith(self.root + os.sep)
-        if inside and "__pycache__" not in path:
-            name = os.path.relpath(path, self.root)
-            self._refuse(
-                f"writes to {name} in the checkout; write to the working "
-                "directory instead"
-            )
+        if not path.startswith(self.root + os.sep):
+            return
+        if "__pycache__" in path:
+            if path.startswith(os.path.abspath(sys.prefix) + os.sep):
+                return  # packages keep what was compiled of them
+            raise PermissionError("no matter, Python goes on without")
+        name = os.path.relpath(path, self.root)
+        self._refuse(
+            f"writes to {name} in the checkout; write to the working "
+            "directory instead"
+        )
 
     def _refuse(self, text):
         self.refused.append(text)

@@ -4,6 +4,9 @@ import re
 
 import pytest
 
+from runnable_pages.pages import read_page
+from runnable_pages.project import Project
+from runnable_pages.pytest_plugin import printed_in_new_interpreter
 from tests.runnable_pages.conftest import Sample
 
 PAGE = "docs/lessons/sums.md"
@@ -310,3 +313,23 @@ def test_recording_is_no_test(sample, outcomes):
     outcomes("--record")
     assert "skipped" not in outcomes()
     assert "skipped" not in outcomes("--record")
+
+
+def test_what_a_fresh_page_printed_can_be_recalled(sample, outcomes, pytester):
+    """Its code and output, until something it depends on changes."""
+    project = Project.load(sample.root)
+    page = read_page(project, sample.root / PAGE)
+
+    def recalled():
+        config = pytester.parseconfigure()
+        return printed_in_new_interpreter(config, page)
+
+    outcomes()
+    assert recalled() is None
+    outcomes("--fresh", PAGE)
+    add, use = recalled()
+    assert add[0] == "python"
+    assert "return a + b" in add[1]
+    assert [add[2], use[2]] == ["", "total 3.500 of 2 terms\n"]
+    sample.edit(PAGE, "First", "At first")
+    assert recalled() is None

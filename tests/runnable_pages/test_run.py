@@ -13,12 +13,12 @@ from runnable_pages.session import PageRun
 PAGE = "docs/lessons/sums.md"
 
 
-def run(sample):
+def run(sample, fresh=False):
     """Run the sample's page; its results, and what closing it tells."""
     project = Project.load(sample.root)
     page = read_page(project, sample.root / PAGE)
     assert page.mistakes == []
-    page_run = PageRun(project, page)
+    page_run = PageRun(project, page, fresh=fresh)
     results = []
     for index in range(len(page.runnable())):
         results.append(page_run.run(index))
@@ -141,6 +141,20 @@ def test_a_traceback_points_into_the_file(sample):
     assert "raise KeyError('k')" in error
 
 
+def test_a_fresh_page_starts_as_a_new_interpreter(sample):
+    """Not off the fork server, which has loaded what most pages import."""
+    sample.page(
+        "import os, sys",
+        "print('torch' in sys.modules, os.getppid())",
+        "import sklearn.datasets, snippets.lessons.sums",
+    )
+    (_, look, imported), problems = run(sample, fresh=True)
+    assert look.output == f"False {os.getpid()}\n"
+    assert not imported.error
+    assert problems == []
+    assert not run(sample)[0][1].output.endswith(f" {os.getpid()}\n")
+
+
 def test_threads_are_those_of_the_front_matter(sample):
     """One thread unless the page sets another number."""
     look = (
@@ -151,6 +165,7 @@ def test_threads_are_those_of_the_front_matter(sample):
     assert run(sample)[0][0].output == "{1}\n"
     sample.page(look, settings="threads: 2")
     assert run(sample)[0][0].output == "{2}\n"
+    assert run(sample, fresh=True)[0][0].output == "{2}\n"
 
 
 @pytest.mark.parametrize(

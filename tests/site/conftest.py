@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from runnable_pages.memory import PASSED, passed_before, remember
+from runnable_pages.memory import PASSED, recall, remember
 from runnable_pages.project import Project
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +64,7 @@ def remembered(request):
     config, key = request.config, request.node.nodeid
 
     def look_up(fingerprint):
-        if passed_before(config, key, fingerprint):
+        if recall(config, key, fingerprint) is not None:
             pytest.skip(PASSED)
         return lambda: remember(config, key, fingerprint)
 

@@ -15,7 +15,10 @@ from runnable_pages.compare import compare_text
 from runnable_pages.memory import fingerprint, sources
 from runnable_pages.pages import read_page
 from runnable_pages.project import Project
-from runnable_pages.pytest_plugin import not_run
+from runnable_pages.pytest_plugin import (
+    not_run,
+    printed_in_new_interpreter,
+)
 from tests.site.conftest import (
     ENVIRONMENT,
     ROOT,
@@ -176,35 +179,32 @@ for number, block in enumerate(blocks):
 """
 
 
-@pytest.mark.parametrize("name", RUNNABLE)
-def test_pasting_a_page_prints_what_it_shows(
-    built, name, tmp_path, remembered
-):
-    """Blocks copied from the HTML run in a fresh interpreter, as shown."""
+def copied(name, built):
+    """The Python blocks of a page's HTML: [code, output shown, block]."""
+    blocks = []
     shown = [text for _, text in code_blocks(html_of(name, built))]
-    pasted, outputs = [], []
-    page = read_page(PROJECT, PROJECT.docs / name)
     for (block, _, is_output), text in zip(expected(name), shown, strict=True):
         if block.language != "python" or not_run(block):
             continue
         if is_output:
-            outputs[-1] = (block, text)
+            blocks[-1][1] = text
         else:
-            pasted.append(text)
-            outputs.append((block, ""))
-    files = sources(PROJECT, page) | {Path(__file__)}
-    passed = remembered(fingerprint(files, pasted))
-    (tmp_path / "blocks.json").write_text(json.dumps(pasted), "utf-8")
-    (tmp_path / "paste.py").write_text(INTERPRETER, "utf-8")
-    threads = str(page.settings.get("threads", 1))
+            blocks.append([text, "", block])
+    return blocks
+
+
+def paste(codes, folder, threads):
+    """What each piece of code prints, one after the other, when pasted."""
+    (folder / "blocks.json").write_text(json.dumps(codes), "utf-8")
+    (folder / "paste.py").write_text(INTERPRETER, "utf-8")
     done = subprocess.run(
         [sys.executable, "paste.py", "blocks.json"],
-        cwd=tmp_path,
+        cwd=folder,
         env={
             **ENVIRONMENT,
             "PYTHONPATH": str(ROOT),
             "MPLBACKEND": "agg",
-            "OMP_NUM_THREADS": threads,
+            "OMP_NUM_THREADS": str(threads),
         },
         capture_output=True,
         text=True,
@@ -212,11 +212,33 @@ def test_pasting_a_page_prints_what_it_shows(
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    printed = done.stdout.split("\x1e")[1:]
-    assert len(printed) == len(pasted)
-    for (block, wanted), text in zip(outputs, printed, strict=True):
+    printed = [text.partition("\n")[2] for text in done.stdout.split("\x1e")]
+    return printed[1:]
+
+
+@pytest.mark.parametrize("name", RUNNABLE)
+def test_pasting_a_page_prints_what_it_shows(
+    built, name, tmp_path, pytestconfig, remembered
+):
+    """Blocks copied from the HTML run in a fresh interpreter, as shown.
+
+    A page that just ran in one (`pytest --fresh`) needn't run a second time,
+    if it was the same code to the letter.
+    """
+    blocks = copied(name, built)
+    codes = [code.strip("\n") for code, _, _ in blocks]
+    page = read_page(PROJECT, PROJECT.docs / name)
+    files = sources(PROJECT, page) | {Path(__file__)}
+    passed = remembered(fingerprint(files, codes))
+    ran = printed_in_new_interpreter(pytestconfig, page) or []
+    ran = [(code, out) for kind, code, out in ran if kind == "python"]
+    if [code.strip("\n") for code, _ in ran] == codes:
+        printed = [out for _, out in ran]
+    else:
+        printed = paste(codes, tmp_path, page.settings.get("threads", 1))
+    for (_, shown, block), text in zip(blocks, printed, strict=True):
         tolerance = block.tolerance or page.settings.get("tolerance", 1e-2)
-        difference = compare_text(wanted, text.partition("\n")[2], tolerance)
+        difference = compare_text(shown, text, tolerance)
         assert not difference, f"{block.name}:\n{difference}"
     passed()
 
