@@ -2,6 +2,7 @@
 
 import re
 
+import matplotlib
 import pytest
 
 from runnable_pages.pages import read_page
@@ -16,6 +17,8 @@ FIGURE = (
     "\n![Two lines](sums/use.svg#only-light)\n"
     "![Two lines](sums/use-dark.svg#only-dark)\n"
 )
+# pytester has a home of its own, where matplotlib would list all fonts anew.
+FONTS = matplotlib.get_cachedir()
 # Plugins that cost a second a run and have no part in these.
 QUICK = ["-p", "no:hypothesispytest"]
 PLOT = """    import matplotlib.pyplot as plt
@@ -31,8 +34,9 @@ PLOT = """    import matplotlib.pyplot as plt
 
 
 @pytest.fixture
-def sample(pytester):
+def sample(pytester, monkeypatch):
     """The sample, in a folder where pytest can be run within pytest."""
+    monkeypatch.setenv("MPLCONFIGDIR", FONTS)
     return Sample(pytester.path)
 
 
