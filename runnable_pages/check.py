@@ -1,5 +1,6 @@
 """The sync checks: all that can be seen of pages and snippets at rest."""
 
+import ast
 from collections import defaultdict
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def check(root):
     mistakes += site_mistakes(project, pages, snippets)
     mistakes += nav_mistakes(project)
     mistakes += missing_tests(project, snippets)
+    mistakes += import_mistakes(project)
     for path in sorted(project.snippets.rglob("*.results.json")):
         mistakes += result_mistakes(project, path)
     return sorted(set(mistakes))
@@ -151,6 +153,47 @@ def nav_mistakes(project):
             text = "is not in the navigation; add it to nav in mkdocs.yml"
             mistakes.append(Mistake(project.name(path), 1, text))
     return mistakes
+
+
+def import_mistakes(project):
+    """Lessons that import from one which readers meet later."""
+    nav = _leaves(project.config.get("nav") or [])
+    place = {
+        name.removesuffix(".md").replace("-", "_").replace("/", "."): number
+        for number, name in enumerate(nav)
+    }
+    mistakes = []
+    for path in project.snippet_files():
+        file = path.relative_to(project.snippets).with_suffix("").as_posix()
+        own = place.get(file.replace("/", "."), len(place))
+        for line, name in _imported(path):
+            module = name.removeprefix(f"{project.snippets.name}.")
+            if module != name and place.get(module, -1) > own:
+                text = (
+                    f"imports {name}, a lesson that comes later; "
+                    "import earlier lessons only"
+                )
+                mistakes.append(Mistake(project.name(path), line, text))
+    return mistakes
+
+
+def _imported(path):
+    """What a Python file may import: (line, dotted name)."""
+    try:
+        code = path.read_bytes() if path.suffix == ".py" else b""
+        nodes = list(ast.walk(ast.parse(code)))
+    except SyntaxError:  # told elsewhere
+        return
+    for node in nodes:
+        if isinstance(node, ast.ImportFrom):
+            yield node.lineno, node.module or ""
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            base = getattr(node, "module", None)
+            for alias in node.names:
+                yield (
+                    node.lineno,
+                    f"{base}.{alias.name}" if base else alias.name,
+                )
 
 
 def _leaves(nav):

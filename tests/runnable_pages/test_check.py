@@ -228,6 +228,21 @@ def test_sections_out_of_order_are_told(sample):
     ) in told
 
 
+@pytest.mark.parametrize("later", [True, False])
+@pytest.mark.parametrize(
+    "line", ["from snippets.lessons.products import mul", "from snippets.lessons import products"]
+)  # fmt: skip
+def test_only_earlier_lessons_may_be_imported(sample, line, later):
+    """The order is that of the navigation."""
+    sums = "  - lessons/sums.md\n"
+    pair = (sums, "  - lessons/products.md\n")
+    sample.edit("mkdocs.yml", sums, "".join(pair if later else pair[::-1]))
+    sample.edit(CODE, "    total", f"    {line}\n\n    total")
+    told = [str(mistake) for mistake in check(sample.root)]
+    message = f"{CODE}:14: imports snippets.lessons.products, a lesson"
+    assert any(text.startswith(message) for text in told) == later
+
+
 def test_all_mistakes_are_told_not_only_the_first(sample):
     """Four mistakes in two files give their lines, sorted by place."""
     sample.edit(PAGE, ":add", ":ad")
