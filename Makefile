@@ -36,9 +36,13 @@ test: $(READY) ## Run every page and every test
 	$(WORKERS) --fresh $(ARGS)
 
 check: $(READY) ## What can be seen without running a page; takes seconds
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/python -m runnable_pages check
+	@# All of them, so that none hides what the others have to say.
+	@right=true; \
+	$(BIN)/python -m runnable_pages check || right=false; \
+	$(BIN)/ruff check . || right=false; \
+	$(BIN)/ruff format --check . || { right=false; \
+		echo "format them: $(BIN)/ruff format"; }; \
+	$$right
 	@if [ -d .github/workflows ]; then \
 		$(BIN)/zizmor --offline --quiet .github/workflows; fi
 	@PATH="$(BIN):$$PATH"; if command -v actionlint >/dev/null; then actionlint; fi

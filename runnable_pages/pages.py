@@ -171,6 +171,12 @@ class _Reader:
             return ends[0] + 1
         for key, types in SETTINGS.items():
             self._setting(key, types, meta, lines)
+        for key in meta.keys() - SETTINGS.keys():
+            meant = difflib.get_close_matches(str(key), SETTINGS, 1, 0.8)
+            if meant:
+                line = _line_starting(lines, str(key))
+                text = f"unknown setting {key}; did you mean {meant[0]}?"
+                self.mistake(line, text)
         return ends[0] + 1
 
     def _setting(self, key, types, meta, lines):
@@ -183,7 +189,7 @@ class _Reader:
         if right:
             self.page.settings[key] = value
             return
-        line = next(n for n, s in enumerate(lines, 1) if s.startswith(key))
+        line = _line_starting(lines, key)
         kind = "true or false" if bool in types else "a positive number"
         self.mistake(line, f"{key} must be {kind}, not {value!r}")
 
@@ -310,7 +316,7 @@ class _Reader:
                 f"unknown mark {text!r}, a typo? There are "
                 f"{OUTPUT_MARK}, <!--pytest.mark.skip(reason=...)-->, "
                 "<!--pytest-codeblocks:importorskip(module)--> and "
-                "<!--runnable-pages:tolerance=0.01-->",
+                "<!--runnable-pages:tolerance=0.01--> (or figure-tolerance)",
             )
             return True
         self.marks.append((number, text))
@@ -522,6 +528,10 @@ def _cutter():
     sys.modules.setdefault(name, module)  # dataclasses look there
     spec.loader.exec_module(module)
     return module
+
+
+def _line_starting(lines, text):
+    return next((n for n, s in enumerate(lines, 1) if s.startswith(text)), 1)
 
 
 def _commented(marks):

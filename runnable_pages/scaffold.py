@@ -1,10 +1,11 @@
 """`make lesson NAME=...`: the files of a new lesson, which pass as made."""
 
+import keyword
 import re
 
 from runnable_pages.project import Project
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 MARK = "--8<-- "
 
 SNIPPET = '''\
@@ -102,6 +103,29 @@ Read the result for the reader: is that good?
 """
 
 
+# The page of its functions, where a project keeps such pages.
+REFERENCE = "docs/reference/index.md"
+FUNCTIONS = """\
+---
+title: "{title}: functions"
+description: What the lesson defines, with arguments and results.
+search:
+  boost: 0.5
+---
+
+# {title}: functions
+
+From [the lesson](../../{folder}/{last}.md).
+
+::: snippets.{module}
+    options:
+      filters: ["!^_"]
+      show_signature: true
+      show_bases: true
+      heading_level: 2
+"""
+
+
 class LessonError(Exception):
     """A lesson that can't be made, and why."""
 
@@ -114,54 +138,90 @@ def make_lesson(root, name):
     """
     project = Project.load(root)
     folder, _, last = name.strip("/").removesuffix(".md").rpartition("/")
-    if not NAME.fullmatch(last) or not NAME.fullmatch(folder):
+    written = NAME.fullmatch(last) and NAME.fullmatch(folder)
+    if not written or keyword.iskeyword(last):
         raise LessonError(
             f"{name!r} is no lesson's name; write it as "
             "NAME=fundamentals/my-lesson, in a-z, 0-9 and -"
         )
-    files = _files(folder, last)
+    words = _words(folder, last)
+    files = _files(words)
+    lists = {"mkdocs.yml": _with_page(project, f"{folder}/{last}.md")}
+    if (project.root / REFERENCE).is_file():
+        functions = f"reference/api/{last}.md"
+        files[f"docs/{functions}"] = FUNCTIONS.format(**words)
+        lists |= _with_functions(project, lists["mkdocs.yml"], words)
     for path in files:
         if (project.root / path).exists():
             raise LessonError(f"{path} is there already; choose another name")
-    nav = _with_page(project, f"{folder}/{last}.md")
-    for path, text in files.items():
+    for path, text in (files | lists).items():
         (project.root / path).parent.mkdir(parents=True, exist_ok=True)
         (project.root / path).write_text(text, "utf-8")
-    (project.root / "mkdocs.yml").write_text(nav, "utf-8")
-    return [*files, "mkdocs.yml (the navigation)"]
+    return [*files, *(f"{path} (an entry)" for path in lists)]
 
 
-def _files(folder, last):
+def _words(folder, last):
+    """What stands for the names in the templates."""
     python = last.replace("-", "_")
-    words = {
+    return {
         "title": last.replace("-", " ").capitalize(),
         "folder": folder,
+        "last": last,
         "file": f"{folder}/{python}",
         "module": f"{folder}.{python}",
         "test_module": f"{folder}.test_{python}",
         "mark": MARK,
     }
-    base = f"snippets/{folder}/{python}"
-    return {
-        f"docs/{folder}/{last}.md": PAGE.format(**words),
-        f"{base}.py": SNIPPET.format(**words),
-        f"{base}.out": OUTPUT.format(**words),
-        f"tests/snippets/{folder}/test_{python}.py": TEST.format(**words),
+
+
+def _files(words):
+    templates = {
+        "docs/{folder}/{last}.md": PAGE,
+        "snippets/{file}.py": SNIPPET,
+        "snippets/{file}.out": OUTPUT,
+        "tests/snippets/{folder}/{test}.py": TEST,
     }
+    words = {**words, "test": words["test_module"].rpartition(".")[2]}
+    return {
+        path.format(**words): text.format(**words)
+        for path, text in templates.items()
+    }
+
+
+def _with_functions(project, nav, words):
+    """mkdocs.yml and the reference, with the page of functions listed."""
+    index = (project.root / REFERENCE).read_text("utf-8")
+    page = "reference/api/{last}.md".format(**words)
+    return {
+        "mkdocs.yml": _after_last(
+            nav, r"\s*- .*reference/api/", "{title}: ".format(**words) + page
+        ),
+        REFERENCE: _after_last(
+            index,
+            r"- \[.*\]\(api/",
+            "[{title}](api/{last}.md): `snippets.{module}`".format(**words),
+        ),
+    }
+
+
+def _after_last(text, pattern, entry):
+    """The text with an entry below the last line that begins so."""
+    lines = text.split("\n")
+    places = [n for n, line in enumerate(lines) if re.match(pattern, line)]
+    if places:
+        bullet = lines[places[-1]].partition("- ")[0] + "- "
+        lines.insert(places[-1] + 1, bullet + entry)
+    return "\n".join(lines)
 
 
 def _with_page(project, page):
     """mkdocs.yml with the page after its section's last one."""
     text = (project.root / "mkdocs.yml").read_text("utf-8")
-    lines = text.split("\n")
     folder = page.partition("/")[0]
-    entry = re.compile(rf"^(\s*- )(.*: )?{folder}/[\w/.-]+\.md\s*$")
-    places = [n for n, line in enumerate(lines) if entry.match(line)]
-    if not places:
+    entry = rf"\s*- (.*: )?{folder}/[\w/.-]+\.md\s*$"
+    if not re.search(f"^{entry}", text, re.M):
         raise LessonError(
             f"the navigation in mkdocs.yml has no section {folder}/; "
             "add one, or choose another"
         )
-    indent = entry.match(lines[places[-1]])[1]
-    lines.insert(places[-1] + 1, f"{indent}{page}")
-    return "\n".join(lines)
+    return _after_last(text, entry, page)

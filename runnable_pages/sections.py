@@ -91,11 +91,12 @@ class _Reader:
             if "8<" not in line:
                 continue
             mark = MARK.match(line)
-            if mark is None or mark["escape"]:
+            # pymdownx wants lower case, and says nothing where it isn't.
+            if not mark or mark["escape"] or not mark["type"].islower():
                 self._no_mark(number, line)
                 continue
             self.marks.add(number)
-            if mark["type"].lower() == "start":
+            if mark["type"] == "start":
                 self._start(number, mark["name"])
             else:
                 self._end(number, mark["name"])

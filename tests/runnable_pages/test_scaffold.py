@@ -26,12 +26,40 @@ def test_a_new_lesson_passes_as_made(sample, pytester):
 
 
 @pytest.mark.parametrize(
-    "name", ["Idea", "lessons/New", "../x/y", "x", "a b/c"]
+    "name",
+    [
+        *("Idea", "lessons/New", "../x/y", "x", "a b/c"),
+        *("lessons/class", "lessons/2nd-try"),
+    ],
 )
 def test_a_wrong_name_is_told(sample, name):
     """The message shows how a name is written."""
     with pytest.raises(LessonError, match="NAME=fundamentals/my-lesson"):
         make_lesson(sample.root, name)
+
+
+def test_a_new_lesson_is_listed_in_the_reference(sample):
+    """Where there is one: a page of functions, and entries for it."""
+    sample.write("docs/reference/api/sums.md", "# Sums: functions\n")
+    sample.write("docs/reference/index.md", "- [Sums](api/sums.md): `sums`\n")
+    sample.edit(
+        "mkdocs.yml",
+        "  - lessons/sums.md\n",
+        "  - lessons/sums.md\n  - reference/index.md\n"
+        "  - R:\n      - Sums: reference/api/sums.md\n",
+    )
+    make_lesson(sample.root, "lessons/new-idea")
+    assert check(sample.root) == []
+    assert "      - New idea: reference/api/new-idea.md\n" in sample.read(
+        "mkdocs.yml"
+    )
+    assert (
+        "- [New idea](api/new-idea.md): `snippets.lessons.new_idea`\n"
+        in sample.read("docs/reference/index.md")
+    )
+    assert "::: snippets.lessons.new_idea" in sample.read(
+        "docs/reference/api/new-idea.md"
+    )
 
 
 def test_nothing_is_overwritten(sample):
