@@ -35,6 +35,7 @@ def check(root):
     mistakes += site_mistakes(project, pages, snippets)
     mistakes += nav_mistakes(project)
     mistakes += missing_tests(project, snippets)
+    mistakes += shared_outputs(snippets)
     mistakes += import_mistakes(project)
     for path in sorted(project.snippets.rglob("*.results.json")):
         mistakes += result_mistakes(project, path)
@@ -153,6 +154,21 @@ def nav_mistakes(project):
             text = "is not in the navigation; add it to nav in mkdocs.yml"
             mistakes.append(Mistake(project.name(path), 1, text))
     return mistakes
+
+
+def shared_outputs(snippets):
+    """Commands whose outputs would go into the file of a Python snippet."""
+    return [
+        Mistake(
+            snippet.name,
+            1,
+            f"{Path(file).with_suffix('.py').name} records its outputs in the "
+            "same .out file; give one of the two another name",
+        )
+        for file, snippet in snippets.items()
+        if file.endswith(".sh")
+        and Path(file).with_suffix(".py").as_posix() in snippets
+    ]
 
 
 def import_mistakes(project):

@@ -196,6 +196,8 @@ WHOLE = {
     "page no UTF-8": (PAGE, b"# Sums\n\xff\n", r":2: byte 0xff is not UTF-8; save"),
     "snippet no UTF-8": (CODE, b'"""x"""\n# \xe9\n', r":2: byte 0xe9 is not UTF-8"),
     "snippet without sections": ("snippets/other.sh", "", r":1: has no section"),
+    "shared output": ("snippets/lessons/sums.sh", "# --8<-- [start:a]\ntrue\n# --8<-- [end:a]\n",
+        r":1: sums.py records its outputs in the same .out file"),
     "output alone": ("snippets/lessons/old.out", "--8<-- [start:a]\n1\n--8<-- [end:a]\n",
         r':1: output "a" is on no page'),
     "picture unused": ("docs/lessons/sums/old.svg", "<svg/>", r":1: no page shows this picture"),
