@@ -98,9 +98,7 @@ def site_mistakes(project, pages, snippets):
         html = rendered.render(page, converter, sound[page.name])
         htmls[page.name] = rendered.parse_html(html)
     anchors = {
-        project.root / page.name: htmls[page.name].ids
-        for page in pages
-        if ":::" not in page.text  # docstrings bring anchors of their own
+        project.root / page.name: htmls[page.name].ids for page in pages
     }
     for page in pages:
         html = htmls[page.name]

@@ -427,6 +427,9 @@ class _Reader:
                 shown.line, "output under a fence that doesn't run; move it"
             )
             return None
+        if shown.line in self.tolerances:
+            text = "a tolerance above an output; put it above the block"
+            self.mistake(shown.line, text)
         output = self._include(shown)
         if output is None or include is None:
             return None

@@ -299,7 +299,9 @@ def link_mistakes(project, page, html, anchors):
             mistakes.append(Mistake(page.name, line, text))
             continue
         there = anchors.get(target)
-        if url.fragment and there is not None and url.fragment not in there:
+        # Docstrings bring anchors with dots, which only the site has.
+        known = there is None or url.fragment in there or "." in url.fragment
+        if url.fragment and not known:
             text = f"dead anchor: {href} has no #{url.fragment}; mend it"
             mistakes.append(Mistake(page.name, line, text))
     return mistakes

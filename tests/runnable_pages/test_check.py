@@ -152,6 +152,8 @@ EDITS = {
     "dead link": (PAGE, "Then", "[x](nothing.md) Then", r":9: dead link: there is no nothing.md"),
     "dead anchor": (PAGE, "Then", "[x](../index.md#nothing) Then",
         r":9: dead anchor: ../index.md#nothing has no #nothing"),
+    "dead anchor beside docstrings": (PAGE, "Then", "::: snippets.lessons.sums\n\n[x](#nothing)",
+        r":11: dead anchor: #nothing has no #nothing"),
     "dead anchor here": (PAGE, "Then", "[x](#nothing) Then", r":9: dead anchor"),
     "not in nav": ("mkdocs.yml", "  - lessons/sums.md\n", "",
         r"docs/lessons/sums.md:1: is not in the navigation"),
@@ -162,6 +164,8 @@ EDITS = {
         r"mkdocs.yml:1: pymdownx.snippets needs dedent_subsections: true"),
     "config no YAML": ("mkdocs.yml", "theme: material", "theme: [", r"mkdocs.yml:\d+: not valid YAML"),
     "formula": (PAGE, "Then", r"With $\frac{1}$ then", r":9: formula `\\frac\{1\}`: an argument is missing"),
+    "tolerance of an output": (PAGE, "<!--pytest-codeblocks", "<!--runnable-pages:tolerance=0.1-->\n<!--pytest-codeblocks",
+        r":17: a tolerance above an output; put it above the block"),
     # Front matter
     "bad setting": (PAGE, "# Sums", "---\ntime_limit: soon\n---\n\n# Sums",
         r":2: time_limit must be a positive number, not 'soon'"),
