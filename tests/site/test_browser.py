@@ -78,7 +78,7 @@ NO_SEARCH = {
 @contextlib.contextmanager
 def new_tab(browser, address):
     """A tab that notes errors and what it asks of other hosts."""
-    context = browser.new_context(reduced_motion="reduce")
+    context = browser.new_context()
     tab = context.new_page()
     tab.route("**/search_index.json", lambda go: go.fulfill(json=NO_SEARCH))
     tab.noted = []
@@ -187,7 +187,11 @@ def show(tab, scheme):
     palette = {"light": "default", "dark": "slate"}[scheme]
     tab.set_viewport_size({"width": VIEWS[scheme], "height": 844})
     tab.emulate_media(color_scheme=scheme)
-    tab.wait_for_selector(f'[data-md-color-scheme="{palette}"]')
+    # Asked frame by frame: a page that draws none may not hear of the switch.
+    tab.wait_for_function(
+        "palette => document.body.dataset.mdColorScheme === palette",
+        arg=palette,
+    )
 
 
 # What passed needn't be told, and no style sheet of others is to be fetched.
