@@ -1,6 +1,5 @@
 """The sync checks: all that can be seen of pages and snippets at rest."""
 
-import ast
 from collections import defaultdict
 from pathlib import Path
 
@@ -8,7 +7,7 @@ from runnable_pages import rendered
 from runnable_pages.pages import RECORD, read_page
 from runnable_pages.project import Mistake, Project, Unreadable
 from runnable_pages.results import result_mistakes
-from runnable_pages.sections import read_snippet
+from runnable_pages.sections import imported, read_snippet
 
 PICTURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
 
@@ -180,7 +179,7 @@ def import_mistakes(project):
     for path in project.snippet_files():
         file = path.relative_to(project.snippets).with_suffix("").as_posix()
         own = place.get(file.replace("/", "."), len(place))
-        for line, name in _imported(path):
+        for line, name in imported(path):
             module = name.removeprefix(f"{project.snippets.name}.")
             if module != name and place.get(module, -1) > own:
                 text = (
@@ -189,25 +188,6 @@ def import_mistakes(project):
                 )
                 mistakes.append(Mistake(project.name(path), line, text))
     return mistakes
-
-
-def _imported(path):
-    """What a Python file may import: (line, dotted name)."""
-    try:
-        code = path.read_bytes() if path.suffix == ".py" else b""
-        nodes = list(ast.walk(ast.parse(code)))
-    except SyntaxError:  # told elsewhere
-        return
-    for node in nodes:
-        if isinstance(node, ast.ImportFrom):
-            yield node.lineno, node.module or ""
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            base = getattr(node, "module", None)
-            for alias in node.names:
-                yield (
-                    node.lineno,
-                    f"{base}.{alias.name}" if base else alias.name,
-                )
 
 
 def _leaves(nav):

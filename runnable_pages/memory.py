@@ -4,7 +4,6 @@ It is remembered in pytest's cache: a fresh checkout, such as CI's, remembers
 nothing, and `pytest --cache-clear` forgets.
 """
 
-import ast
 import functools
 import hashlib
 import json
@@ -12,6 +11,8 @@ import os
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
+
+from runnable_pages.sections import imported
 
 PASSED = "passed, and nothing changed since (--cache-clear runs it again)"
 
@@ -70,21 +71,6 @@ def sources(project, page):
         if path.is_file() and path not in files:
             files.add(path)
             left.append(path.with_suffix(".results.json"))
-            left += [project.root / name for name in _imports(path)]
+            names = [name.replace(".", "/") for _, name in imported(path)]
+            left += [project.root / f"{name}.py" for name in names]
     return files
-
-
-def _imports(path):
-    """The files that a Python file may import, from the project's root."""
-    if path.suffix != ".py":
-        return
-    try:
-        tree = ast.parse(path.read_bytes())
-    except SyntaxError:  # the run will tell
-        return
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            base = [node.module] if getattr(node, "module", None) else []
-            for alias in node.names:
-                yield "/".join([*base, alias.name]).replace(".", "/") + ".py"
-            yield "".join(base).replace(".", "/") + ".py"

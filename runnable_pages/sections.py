@@ -232,3 +232,20 @@ def _docstring_lines(tree):
     if tree.body and _is_docstring(tree.body[0]):
         return range(tree.body[0].lineno, tree.body[0].end_lineno + 1)
     return ()
+
+
+def imported(path):
+    """What a Python file may import: (line, dotted name)."""
+    try:
+        code = path.read_bytes() if path.suffix == ".py" else b""
+        nodes = list(ast.walk(ast.parse(code)))
+    except SyntaxError:  # told where the file is read, or run
+        return
+    for node in nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            base = getattr(node, "module", None)
+            if base:
+                yield node.lineno, base
+            for alias in node.names:
+                name = f"{base}.{alias.name}" if base else alias.name
+                yield node.lineno, name
