@@ -1,11 +1,14 @@
 """The sync checks: all that can be seen of pages and snippets at rest."""
 
-from collections import defaultdict
+import importlib.util
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from runnable_pages import rendered
 from runnable_pages.pages import RECORD, read_page
 from runnable_pages.project import Mistake, Project, Unreadable
+from runnable_pages.prose import prose_mistakes
+from runnable_pages.record import figure_files
 from runnable_pages.results import result_mistakes
 from runnable_pages.sections import imported, read_snippet
 
@@ -30,6 +33,7 @@ def check(root):
         mistakes += part.mistakes
     for page in pages:
         mistakes += order_mistakes(page, snippets)
+        mistakes += mark_mistakes(project, page)
     mistakes += unused_sections(project, pages, snippets)
     mistakes += site_mistakes(project, pages, snippets)
     mistakes += nav_mistakes(project)
@@ -65,8 +69,30 @@ def order_mistakes(page, snippets):
     return mistakes
 
 
+def mark_mistakes(project, page):
+    """Marks that could never have an effect, or always have one."""
+    mistakes = []
+    for block in page.blocks:
+        needs = (block.needs or "").partition(".")[0]
+        if needs and not (
+            needs in project.packages or importlib.util.find_spec(needs)
+        ):
+            text = (
+                f"importorskip({block.needs}) skips this block everywhere: "
+                "pyproject.toml installs no such package; mend the name"
+            )
+            mistakes.append(Mistake(page.name, block.line, text))
+        figure, _ = figure_files(project, page, block)
+        if block.figure_tolerance and not figure.is_file():
+            text = f"a figure-tolerance without a figure; {RECORD}, or drop it"
+            mistakes.append(Mistake(page.name, block.line, text))
+    return mistakes
+
+
 def unused_sections(project, pages, snippets):
     """Sections and files that no page shows."""
+    if any(page.mistakes and not page.text for page in pages):
+        return []  # a page that can't be read may show them all
     used = {
         (include.file, include.section)
         for page in pages
@@ -96,8 +122,11 @@ def site_mistakes(project, pages, snippets):
     for page in pages:
         html = rendered.render(page, converter, sound[page.name])
         htmls[page.name] = rendered.parse_html(html)
+        mistakes += prose_mistakes(page, html)
     anchors = {
-        project.root / page.name: htmls[page.name].ids for page in pages
+        project.root / page.name: htmls[page.name].ids
+        for page in pages
+        if page.text
     }
     for page in pages:
         html = htmls[page.name]
@@ -120,7 +149,7 @@ def is_sound(page, snippets):
 def unused_pictures(project, used):
     """Pictures under docs/ that no page shows (docs/assets/ aside)."""
     return [
-        Mistake(project.name(path), 1, "no page shows this picture; delete it")
+        Mistake(project.name(path), 1, _why_unused(project, path))
         for path in sorted(project.docs.rglob("*"))
         if path.suffix in PICTURES
         and path.resolve() not in used
@@ -128,12 +157,21 @@ def unused_pictures(project, used):
     ]
 
 
+def _why_unused(project, path):
+    page = path.parent.with_suffix(".md")
+    if page.is_file():
+        name = project.name(page)
+        return f"{name} doesn't show this picture; show it there, or delete it"
+    return "no page shows this picture; delete it"
+
+
 def nav_mistakes(project):
     """Pages that the navigation leaves out, and entries without a page."""
     nav = project.config.get("nav")
     if not nav:
         return []
-    listed = {item for item in _leaves(nav) if item.endswith(".md")}
+    count = Counter(item for item in _leaves(nav) if item.endswith(".md"))
+    listed = count.keys()
     mistakes = [
         Mistake(
             "mkdocs.yml",
@@ -146,6 +184,10 @@ def nav_mistakes(project):
     ]
     for path in project.pages():
         name = path.relative_to(project.docs).as_posix()
+        if count[name] > 1:
+            line = _config_line(project, name)
+            text = f"nav names {name} {count[name]} times; keep one"
+            mistakes.append(Mistake("mkdocs.yml", line, text))
         # The blog plugin lists its posts by itself.
         if name not in listed and "/posts/" not in name:
             text = "is not in the navigation; add it to nav in mkdocs.yml"

@@ -4,6 +4,7 @@ A page without mistakes passes through untouched. One with mistakes is built
 all the same, so that `mkdocs serve` survives it and shows what to mend.
 """
 
+import ast
 import html
 import logging
 import re
@@ -15,7 +16,10 @@ from runnable_pages import rendered
 from runnable_pages.check import nav_mistakes, order_mistakes
 from runnable_pages.pages import parse_page
 from runnable_pages.project import Mistake, Project, Unreadable, read_text
+from runnable_pages.prose import prose_mistakes
 from runnable_pages.sections import read_snippet
+
+DOCSTRINGS = re.compile(r"^[ \t]*::: ([\w.]+)(?:\n[ \t]+\S.*)*", re.M)
 
 log = logging.getLogger("mkdocs.hooks.runnable_pages")
 
@@ -71,6 +75,10 @@ def on_page_markdown(markdown, page, config, files):
     for snippet in snippets.values():
         mistakes.update(snippet.mistakes)
     mistakes.update(order_mistakes(parsed, snippets))
+    unread = set(_unreadable_modules(text))
+    mistakes.update(unread)
+    if unread:  # mkdocstrings would end the build, and a served page hangs
+        markdown = DOCSTRINGS.sub("", markdown)
     if not mistakes:
         _Build.pages[page.file.src_uri] = parsed
         return markdown
@@ -82,13 +90,17 @@ def on_page_content(html, page, config, files):
     """Hold what was rendered to what the run executes."""
     parsed = _Build.pages.get(page.file.src_uri)
     project = _Build.project
-    if parsed is None or rendered.is_right(project, parsed, html):
+    if parsed is None:
+        return html
+    prose = prose_mistakes(parsed, html)
+    if not prose and rendered.is_right(project, parsed, html):
         return html
     seen = rendered.parse_html(html)
     mistakes = {
         *rendered.code_mistakes(project, parsed, seen),
         *rendered.host_mistakes(parsed, seen),
         *rendered.formula_mistakes(parsed, seen),
+        *prose,
     }
     _tell(mistakes)
     return _box(mistakes) + html if mistakes and _Build.serving else html
@@ -109,6 +121,18 @@ def _snippets_of(parsed):
         for file in files
         if (project.snippets / file).is_file()
     }
+
+
+def _unreadable_modules(text):
+    """Files whose docstrings the page shows, and that Python can't read."""
+    root = _Build.project.root
+    for name in DOCSTRINGS.findall(text):
+        path = (root / name.replace(".", "/")).with_suffix(".py")
+        try:
+            ast.parse(path.read_bytes() if path.is_file() else b"")
+        except SyntaxError as error:
+            told = f"Python can't read it: {error.msg}"
+            yield Mistake(_Build.project.name(path), error.lineno or 1, told)
 
 
 def _tell(mistakes):

@@ -37,6 +37,13 @@ NEEDS_MARK = re.compile(r"<!--pytest-codeblocks:importorskip\(([\w.]+)\)-->")
 TOLERANCE_MARK = re.compile(
     r"<!--runnable-pages:(?P<figure>figure-)?tolerance=(?P<value>[0-9.e-]+)-->"
 )
+CONFLICT = re.compile(r"(<{7}|>{7}|\|{7}) ")
+BOX = re.compile(r"[ \t]*(?:!!!|\?\?\?\+?) +(?P<type>[\w-]+)")
+# The types of boxes that the theme has a colour and a sign for.
+BOXES = (
+    "note, abstract, info, tip, success, question, warning, failure, danger, "
+    "bug, example, quote"
+)
 LOOKS_LIKE_MARK = re.compile(r"<!--.*(pytest|codeblock|runnable)", re.I)
 HOW = 'write --8<-- "file.py:section" and nothing else'
 RECORD = "run pytest --record"
@@ -205,18 +212,30 @@ class _Reader:
                     fence = None
                     self.plain.append("```")
                     continue
-                fence.body.append((number, line))
-                self.plain.append(line)
-                continue
+                if not _opens_another(line):
+                    fence.body.append((number, line))
+                    self.plain.append(line)
+                    continue
+                self._never_ends(fence)
             match = FENCE.match(line)
             if match:
                 fence, closing = self._open(number, match, comment)
                 continue
             comment = self._outside(number, line, comment)
         if fence is not None:
-            self.mistake(fence.line, "the fence never ends; close it with ```")
-            self.plain.append("```")
+            self._never_ends(fence)
         self._marks_without_fence()
+
+    def _never_ends(self, fence):
+        """Tell it, and end the fence where it was surely meant to end."""
+        self.mistake(fence.line, "the fence never ends; close it with ```")
+        lines = range(fence.line, len(self.plain))
+        end = next((n for n in lines if not self.plain[n].strip()), None)
+        if end is None:
+            self.plain.append("```")
+            return
+        self.plain[end:] = ["```"] + [""] * (len(self.plain) - end - 1)
+        fence.body = [(n, line) for n, line in fence.body if n <= end]
 
     def _open(self, number, match, comment):
         text = match["fence"] + match["info"]
@@ -275,11 +294,24 @@ class _Reader:
         self.plain.append("")
         if "8<" in line:
             self._include_in_prose(number, line)
+        self._typos(number, line)
         # Cut finished comments, then see whether one stays open.
         rest = re.sub(r"<!--.*?-->", "", line)
         if comment:
             return "-->" not in rest
         return "<!--" in rest
+
+    def _typos(self, number, line):
+        """What no page means, and Markdown takes without a word."""
+        if CONFLICT.match(line):
+            text = "a merge conflict; keep one of its two sides"
+            self.mistake(number, f"{text} ({line.strip()!r})")
+        box = BOX.match(line)
+        if box and box["type"] not in BOXES.split(", "):
+            self.mistake(
+                number,
+                f"there is no box {box['type']!r}; write one of {BOXES}",
+            )
 
     def _include_in_prose(self, number, line):
         bare = re.sub(r"`[^`]*`", "", line)
@@ -427,6 +459,10 @@ class _Reader:
                 shown.line, "output under a fence that doesn't run; move it"
             )
             return None
+        if shown.language != "text":
+            self.mistake(
+                shown.line, f"an output as {shown.language}; write ```text"
+            )
         if shown.line in self.tolerances:
             text = "a tolerance above an output; put it above the block"
             self.mistake(shown.line, text)
@@ -499,7 +535,10 @@ class _Reader:
 
     def _no_file(self, file):
         base = self.project.snippets
-        there = [p.relative_to(base).as_posix() for p in base.rglob("*.*")]
+        there = [
+            path.relative_to(base).as_posix()
+            for path in base.rglob(f"*{Path(file).suffix}")
+        ]
         close = difflib.get_close_matches(file, there, 1)
         hint = f"; did you mean {close[0]}?" if close else "; make it"
         hint = _record_hint(file, self.page.name) or hint
@@ -531,6 +570,12 @@ def _cutter():
     sys.modules.setdefault(name, module)  # dataclasses look there
     spec.loader.exec_module(module)
     return module
+
+
+def _opens_another(line):
+    """Whether a line within a fence opens the next: no section has such."""
+    match = FENCE.match(line)
+    return bool(match and LANGUAGE.match(match["info"]))
 
 
 def _line_starting(lines, text):

@@ -1,5 +1,6 @@
 """Where a project's pages and snippets stand, and how a mistake is told."""
 
+import re
 import tomllib
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -54,6 +55,7 @@ class Project:
     extension_configs: dict
     mistakes: list = field(default_factory=list)
     preload: list = field(default_factory=list)
+    packages: set = field(default_factory=set)
 
     @classmethod
     def load(cls, root):
@@ -77,7 +79,7 @@ class Project:
             extensions,
             configs,
             mistakes,
-            _preload(root / "pyproject.toml"),
+            *_pyproject(root / "pyproject.toml"),
         )
 
     def name(self, path):
@@ -147,14 +149,25 @@ def _read_config(path):
     return config
 
 
-def _preload(path):
-    """Modules that most pages import, from [tool.runnable_pages]."""
+def _pyproject(path):
+    """What pyproject.toml tells.
+
+    The modules that most pages import, from [tool.runnable_pages], and the
+    packages that are installed, extras included.
+    """
     if not path.is_file():
-        return []
+        return [], set()
     settings = tomllib.loads(path.read_text("utf-8"))
-    return (
-        settings.get("tool", {}).get("runnable_pages", {}).get("preload", [])
-    )
+    own = settings.get("tool", {}).get("runnable_pages", {})
+    package = settings.get("project", {})
+    groups = [
+        package.get("dependencies", []),
+        *package.get("optional-dependencies", {}).values(),
+    ]
+    names = {
+        re.split(r"[^\w.-]", name)[0] for group in groups for name in group
+    }
+    return own.get("preload", []), names
 
 
 def _extensions(config):

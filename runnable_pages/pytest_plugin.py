@@ -94,9 +94,10 @@ def pytest_terminal_summary(terminalreporter, config):
         terminalreporter.line(f"{known} of those skipped {PASSED}")
     if not config.getoption("record"):
         return
-    changed = config.stash[RECORDED]
+    ran = "passed" in terminalreporter.stats
+    nothing = "nothing changed" if ran else "nothing: no block passed"
     terminalreporter.section("recorded")
-    for line in changed or ["nothing changed"]:
+    for line in config.stash[RECORDED] or [nothing]:
         terminalreporter.line(line)
 
 

@@ -6,12 +6,23 @@ from pathlib import Path
 from runnable_pages.sections import read_snippet
 
 
+def figure_files(project, page, block, number=1):
+    """Where the block's figure is recorded: its light and its dark path."""
+    folder = (project.root / page.name).with_suffix("")
+    name = block.name.replace(":", "-")
+    suffix = "" if number == 1 else f"-{number}"
+    return (
+        folder / f"{name}{suffix}.svg",
+        folder / f"{name}{suffix}-dark.svg",
+    )
+
+
 class Recorder:
     """Collects what the blocks of one page did, and writes it."""
 
     def __init__(self, project, page):
         self.project = project
-        self.folder = (project.root / page.name).with_suffix("")
+        self.page = page
         self.outputs = {}  # file -> {section: text}
         self.figures = {}  # path -> svg
         self.stale = []
@@ -20,19 +31,11 @@ class Recorder:
         """The recorded figures of a block: pairs of light and dark paths."""
         pairs, number = [], 1
         while True:
-            pair = self._pair(block, number)
+            pair = figure_files(self.project, self.page, block, number)
             if not any(path.is_file() for path in pair):
                 return pairs
             pairs.append(pair)
             number += 1
-
-    def _pair(self, block, number):
-        name = block.name.replace(":", "-")
-        suffix = "" if number == 1 else f"-{number}"
-        return (
-            self.folder / f"{name}{suffix}.svg",
-            self.folder / f"{name}{suffix}-dark.svg",
-        )
 
     def take(self, block, result):
         """Keep a block's output and figures for writing."""
@@ -42,7 +45,7 @@ class Recorder:
         for pair in self.figure_files(block)[len(result.figures) :]:
             self.stale += pair
         for number, (_, svgs) in enumerate(result.figures, 1):
-            pair = self._pair(block, number)
+            pair = figure_files(self.project, self.page, block, number)
             self.figures.update(zip(pair, svgs, strict=True))
 
     def write(self):

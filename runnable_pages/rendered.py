@@ -170,10 +170,12 @@ def _expected(project, page):
 def code_mistakes(project, page, html):
     """Code in the HTML that is not a block's text, in the blocks' order."""
     expected = _expected(project, page)
-    mistakes = []
+    mistakes, missing = [], []
     for shown in html.code:
-        if expected and shown == expected[0][1]:
-            expected.pop(0)
+        place = next((n for n, e in enumerate(expected) if shown == e[1]), -1)
+        if place >= 0:
+            missing += expected[:place]
+            expected = expected[place + 1 :]
             continue
         text = next((s.strip() for s in shown.split("\n") if s.strip()), "")
         mistakes.append(
@@ -184,16 +186,16 @@ def code_mistakes(project, page, html):
                 f"section under {project.snippets.name}/ and include that",
             )
         )
-    if expected and not mistakes:
-        mistakes.append(
-            Mistake(
-                page.name,
-                expected[0][0],
-                "this block doesn't reach the page as code; mend its "
-                "indentation or the blank lines around it",
-            )
+    # Code that is none in the HTML may be what was just told.
+    return mistakes or [
+        Mistake(
+            page.name,
+            line,
+            "this block doesn't reach the page as code; mend its "
+            "indentation or the blank lines around it",
         )
-    return mistakes
+        for line, _ in missing + expected
+    ]
 
 
 def line_of(page, text):
@@ -288,9 +290,14 @@ def link_mistakes(project, page, html, anchors):
     folder = (project.root / page.name).parent
     for href in html.links:
         url = urlsplit(href)
-        if url.scheme or url.netloc or href.startswith("/"):
+        if url.scheme or url.netloc:
             continue
         line = line_of(page, href)
+        if href.startswith("/"):
+            text = f"{href} is dead where the site isn't the whole host; "
+            text += "write the way from this page to the file"
+            mistakes.append(Mistake(page.name, line, text))
+            continue
         target = (folder / unquote(url.path)).resolve()
         if not url.path:
             target = project.root / page.name

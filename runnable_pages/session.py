@@ -120,7 +120,8 @@ class PageRun:
         return self._stderr().rpartition("Fatal Python error: Aborted")[2]
 
     def _stop(self, text):
-        stderr = self._stderr()
+        # Where it was is told in the text; the rest is the machinery's.
+        stderr = self._stderr().partition("Fatal Python error: Aborted")[0]
         self._kill()
         return Result(error=text, stderr=stderr)
 
@@ -138,7 +139,8 @@ class PageRun:
         path = self.home / "stderr"
         if not path.exists():
             return ""
-        return path.read_text("utf-8", "replace")
+        text = path.read_text("utf-8", "replace")
+        return re.sub(r"\n*^Extension modules: .*\n?", "", text, flags=re.M)
 
     def _kill(self):
         with contextlib.suppress(psutil.Error):
@@ -165,7 +167,11 @@ class PageRun:
         self.process = None
         shutil.rmtree(self.home, ignore_errors=True)
         changed = _changed(self.files, _snapshot(self.project, self.page))
-        problems += [f"changes {name} in the checkout" for name in changed]
+        problems += [
+            f"a command on this page changes {name} in the checkout; let it "
+            "write to the working directory"
+            for name in changed
+        ]
         return problems
 
 

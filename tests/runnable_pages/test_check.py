@@ -166,6 +166,41 @@ EDITS = {
     "formula": (PAGE, "Then", r"With $\frac{1}$ then", r":9: formula `\\frac\{1\}`: an argument is missing"),
     "tolerance of an output": (PAGE, "<!--pytest-codeblocks", "<!--runnable-pages:tolerance=0.1-->\n<!--pytest-codeblocks",
         r":17: a tolerance above an output; put it above the block"),
+    "absolute link": (PAGE, "Then", "[x](/index.md) Then", r":9: /index.md is dead where"),
+    "twice in nav": ("mkdocs.yml", "  - index.md\n", "  - index.md\n  - index.md\n",
+        r"mkdocs.yml:20: nav names index.md 2 times"),
+    "needs a misspelt module": (PAGE, FENCE, "<!--pytest-codeblocks:importorskip(nnumpy)-->\n" + FENCE,
+        r":6: importorskip\(nnumpy\) skips this block everywhere"),
+    "figure-tolerance alone": (PAGE, FENCE, "<!--runnable-pages:figure-tolerance=0.1-->\n" + FENCE,
+        r":6: a figure-tolerance without a figure"),
+    "output as code": (PAGE, "```text", "```python", r":16: an output as python; write ```text"),
+    "fence without end": (PAGE, ADD + "\n```", ADD, r":5: the fence never ends"),
+    # Typed as Markdown, shown as it was typed
+    "list in a paragraph": (PAGE, "Then", "It has:\n- one\n- two\n\nThen",
+        r":10: a list inside a paragraph; put a blank line above it: '- one'"),
+    "numbers in a paragraph": (PAGE, "Then", "It has:\n1. one\n\nThen", r":10: a list inside a paragraph"),
+    "table in a paragraph": (PAGE, "Then", "It has:\n| a | b |\n| --- | --- |\n\nThen",
+        r":10: a table that isn't one"),
+    "table without a rule": (PAGE, "Then", "| a | b |\n| 1 | 2 |\n\nThen", r":9: a table that isn't one"),
+    "box without a type": (PAGE, "Then", '!!! "Look"\n    Then', r":9: a box or tab that isn't one"),
+    "tab without quotes": (PAGE, "Then", "=== PyTorch\n\nThen", r":9: a box or tab that isn't one"),
+    "empty box": (PAGE, "Then", '!!! warning "Look out"\nThen', r":9: an empty box; indent its text"),
+    "empty folded box": (PAGE, "Then", '??? success "Solution 1"\n\nThen', r":9: an empty box; indent its text"),
+    "empty box without title": (PAGE, "Then", "!!! note\nThen", r":9: an empty box; indent its text"),
+    "indented heading": (PAGE, "Then", "  ## Use\n\nThen", r":9: a heading that isn't one"),
+    "footnote without text": (PAGE, "Then", "Look[^1]. Then", r":9: a link to a name that is defined nowhere"),
+    "include too shallow": (PAGE, FENCE, '=== "A"\n\n    ```python\n' + ADD + "\n    ```\n",
+        r":7: code that no snippet backs: '```'"),
+    "unknown box": (PAGE, "Then", "!!! warnin\n\n    Then", r":9: there is no box 'warnin'; write one of note,"),
+    "formula glued to prose": (PAGE, "Then", "Then $$x = 1 is so", r":9: a display formula that isn't one"),
+    "formula without end": (PAGE, "Then", "$$\nx = 1\n\nThen", r":9: a display formula that isn't one"),
+    "link to no name": (PAGE, "Then", "[then][nothere] Then", r":9: a link to a name that is defined nowhere"),
+    "broken link": (PAGE, "Then", "[then](index.md Then", r":9: a link that isn't one"),
+    "bold without end": (PAGE, "Then", "**Then", r":9: \*\* that never ends"),
+    "tag that is none": (PAGE, "Then", "A list<int> Then", r":9: <int> is opened 1 times and closed 0 times"),
+    "second title": (PAGE, "Then", "# More\n\nThen", r":9: a second title"),
+    "figure without caption": (PAGE, "Then", "<figure>x</figure>\n\nThen", r":9: a figure without <figcaption>"),
+    "merge conflict": (PAGE, "Then", "<<<<<<< HEAD\nThen", r":9: a merge conflict; keep one"),
     # Front matter
     "bad setting": (PAGE, "# Sums", "---\ntime_limit: soon\n---\n\n# Sums",
         r":2: time_limit must be a positive number, not 'soon'"),
@@ -204,7 +239,9 @@ WHOLE = {
         r":1: sums.py records its outputs in the same .out file"),
     "output alone": ("snippets/lessons/old.out", "--8<-- [start:a]\n1\n--8<-- [end:a]\n",
         r':1: output "a" is on no page'),
-    "picture unused": ("docs/lessons/sums/old.svg", "<svg/>", r":1: no page shows this picture"),
+    "picture of a page unused": ("docs/lessons/sums/use.svg", "<svg/>",
+        r":1: docs/lessons/sums.md doesn't show this picture"),
+    "picture unused": ("docs/other/old.svg", "<svg/>", r":1: no page shows this picture"),
     "no test": ("snippets/lessons/new.py", '"""New."""\n', r":1: has no test; write tests/snippets/lessons/test_new.py"),
     "results unused": ("snippets/lessons/sums.results.json", "{}", r":1: sums.py does not read"),
     "a page of bare includes": ("docs/index.md", "# Home\n\n" + ADD + "\n", r":3: an include outside a fence"),
@@ -223,6 +260,17 @@ def test_a_wrong_file_is_told(sample, name):
 def test_the_sample_has_no_mistake(sample):
     """What the table starts from is right."""
     assert check(sample.root) == []
+
+
+@pytest.mark.parametrize("mistake", ["a page no text", "a fence without end"])
+def test_a_mistake_brings_no_followers(sample, mistake):
+    """What a page can't show for another mistake is not told as unused."""
+    if mistake == "a page no text":
+        sample.write(PAGE, b"# Sums\n\xff\n")
+    else:
+        sample.edit(PAGE, ADD + "\n```", ADD)
+    told = check(sample.root)
+    assert [m.path for m in told] == [PAGE], told
 
 
 def test_sections_out_of_order_are_told(sample):

@@ -54,11 +54,24 @@ def test_a_right_project_builds_in_silence(sample, make):
             "",
             'snippets/lessons/sums.py:13: section "use" never ends',
         ),
+        (
+            PAGE,
+            "Then",
+            "It has:\n- one\n\nThen",
+            PAGE + ":10: a list inside a paragraph",
+        ),
+        (
+            PAGE,
+            "Then",
+            "::: tests.snippets.lessons.test_bad\n\nThen",
+            "tests/snippets/lessons/test_bad.py:1: Python can't read it",
+        ),
         ("mkdocs.yml", "  - lessons/sums.md\n", "", PAGE + ":1: is not in"),
     ],
 )
 def test_a_mistake_is_told_while_serving(sample, make, file, old, new, line):
     """The server survives it, logs the line once, and recovers."""
+    sample.write("tests/snippets/lessons/test_bad.py", "def test_(:")
     right = sample.read(file)
     sample.edit(file, old, new)
     told = make("serve")
