@@ -63,14 +63,20 @@ def sources(project, page):
     path = project.root / page.name
     files = {project.root / "mkdocs.yml", path}
     files |= set(path.with_suffix("").glob("*.svg"))
-    left = [project.snippets / include.file for include in page.includes()]
+    shown = [project.snippets / include.file for include in page.includes()]
     if any(block.language != "python" for block in page.runnable()):
-        left += project.snippet_files()  # a command may call any
+        shown += project.snippet_files()  # a command may call any
+    return files | with_imports(project.root, shown)
+
+
+def with_imports(root, paths):
+    """The files, those they import from root, and measured results of both."""
+    files, left = set(), list(paths)
     while left:
         path = left.pop()
         if path.is_file() and path not in files:
             files.add(path)
             left.append(path.with_suffix(".results.json"))
             names = [name.replace(".", "/") for _, name in imported(path)]
-            left += [project.root / f"{name}.py" for name in names]
+            left += [root / f"{name}.py" for name in names]
     return files
