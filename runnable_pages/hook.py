@@ -75,9 +75,9 @@ def on_page_markdown(markdown, page, config, files):
     for snippet in snippets.values():
         mistakes.update(snippet.mistakes)
     mistakes.update(order_mistakes(parsed, snippets))
-    unread = set(_unreadable_modules(text))
-    mistakes.update(unread)
-    if unread:  # mkdocstrings would end the build, and a served page hangs
+    if _Build.serving and (unread := set(_unreadable_modules(text))):
+        # mkdocstrings would end the build, and the served page hang.
+        mistakes.update(unread)
         markdown = DOCSTRINGS.sub("", markdown)
     if not mistakes:
         _Build.pages[page.file.src_uri] = parsed
