@@ -1,0 +1,120 @@
+"""Pictures of TensorBoard on the runs of the lesson on monitoring.
+
+`python -m benchmarks.monitoring` trains them anew, starts TensorBoard on
+them, and takes its picture in Chromium, light and dark. Each picture says in
+itself which code it shows, and a test holds it to that.
+"""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+from PIL import Image, PngImagePlugin
+from playwright.sync_api import sync_playwright
+
+from runnable_pages.project import Project
+from runnable_pages.results import digest
+
+PROJECT = Project.load(Path(__file__).parents[1])
+SNIPPET = "training/monitoring.py"
+SECTIONS = ("data", "train", "runs")
+FOLDER = PROJECT.docs / "training/monitoring"
+SIZE = {"width": 1060, "height": 720}
+SETTLED = 3000  # ms for charts to be drawn
+
+
+def shown_code():
+    """The hashes of the sections that the pictures show, as JSON."""
+    hashes = {name: digest(PROJECT, SNIPPET, name) for name in SECTIONS}
+    return json.dumps(hashes)
+
+
+def train_runs(folder):
+    """Run the lesson's section "runs" in the folder."""
+    code = PROJECT.include(SNIPPET, "runs")
+    code = f"from snippets.training.monitoring import *\n{code}"
+    paths = os.pathsep.join([str(PROJECT.root), *sys.path])
+    subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": paths},
+        check=True,
+    )
+
+
+@contextlib.contextmanager
+def tensorboard(log_dir, n_runs):
+    """The address of TensorBoard on a folder, once it read so many runs."""
+    log_dir = Path(log_dir)
+    with socket.create_server(("localhost", 0)) as free:
+        port = free.getsockname()[1]
+    program = Path(sys.executable).with_name("tensorboard")
+    server = subprocess.Popen(
+        [program, "--logdir", log_dir.name, "--port", str(port)],
+        cwd=log_dir.parent,
+        stderr=subprocess.DEVNULL,
+    )
+    address = f"http://localhost:{port}/"
+    try:
+        deadline = time.monotonic() + 60
+        while len(ask(address + "data/runs")) < n_runs:
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"TensorBoard saw no {n_runs} runs in 60 s")
+            time.sleep(0.2)
+        yield address
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def ask(url):
+    """What TensorBoard answers; nothing while it is starting."""
+    try:
+        with urllib.request.urlopen(url) as answer:
+            return json.load(answer)
+    except OSError:
+        return []
+
+
+def picture(browser, address, tab, scheme):
+    """Save one tab of TensorBoard as a PNG of few colours."""
+    page = browser.new_page(viewport=SIZE)
+    page.goto(f"{address}?darkMode={str(scheme == 'dark').lower()}#{tab}")
+    page.wait_for_timeout(SETTLED)
+    name = tab if scheme == "light" else f"{tab}-dark"
+    path = FOLDER / f"{name}.png"
+    page.screenshot(path=path)
+    page.close()
+    note = PngImagePlugin.PngInfo()
+    note.add_text("code", shown_code())
+    with Image.open(path) as image:
+        small = image.convert("P", palette=Image.Palette.ADAPTIVE)
+    small.save(path, optimize=True, pnginfo=note)
+    print(f"wrote {path}, {path.stat().st_size / 1000:.0f} kB")
+
+
+def main():
+    """Take all pictures."""
+    FOLDER.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as tools:
+        train_runs(folder)
+        browser = tools.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox"]
+        )
+        with tensorboard(f"{folder}/runs", n_runs=3) as address:
+            for tab in ("scalars", "histograms"):
+                for scheme in ("light", "dark"):
+                    picture(browser, address, tab, scheme)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,3 @@
+# --8<-- [start:serve]
+tensorboard --logdir runs
+# --8<-- [end:serve]
