@@ -27,7 +27,11 @@ PROJECT = Project.load(Path(__file__).parents[1])
 SNIPPET = "training/monitoring.py"
 SECTIONS = ("data", "train", "runs")
 FOLDER = PROJECT.docs / "training/monitoring"
-SIZE = {"width": 1060, "height": 720}
+SIZE = {"width": 1060, "height": 760}
+TABS = {
+    "scalars": "scalars&tagFilter=loss%7Cvalidation%7Csilent",
+    "histograms": "histograms&tagFilter=0.weight",
+}
 SETTLED = 3000  # ms for charts to be drawn
 
 
@@ -87,7 +91,9 @@ def ask(url):
 def picture(browser, address, tab, scheme):
     """Save one tab of TensorBoard as a PNG of few colours."""
     page = browser.new_page(viewport=SIZE)
-    page.goto(f"{address}?darkMode={str(scheme == 'dark').lower()}#{tab}")
+    page.goto(
+        f"{address}?darkMode={str(scheme == 'dark').lower()}#{TABS[tab]}"
+    )
     page.wait_for_timeout(SETTLED)
     name = tab if scheme == "light" else f"{tab}-dark"
     path = FOLDER / f"{name}.png"
@@ -110,7 +116,7 @@ def main():
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
         with tensorboard(f"{folder}/runs", n_runs=3) as address:
-            for tab in ("scalars", "histograms"):
+            for tab in TABS:
                 for scheme in ("light", "dark"):
                     picture(browser, address, tab, scheme)
         browser.close()

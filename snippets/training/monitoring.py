@@ -1,6 +1,8 @@
 """Monitoring: TensorBoard's files by hand, and a real run watched in it."""
 
 # --8<-- [start:checksum]
+import io
+import math
 import os
 import struct
 import time
@@ -77,7 +79,7 @@ def varint(number):
     groups = []
     while number > 127:
         groups.append(number & 127 | 128)  # the high bit: more will follow
-        number >>= 7
+        number = number >> 7
     return bytes([*groups, number])
 
 
@@ -102,18 +104,22 @@ class ScalarWriter:
         """Open a new event file in the folder log_dir, made if need be."""
         Path(log_dir).mkdir(parents=True, exist_ok=True)
         name = f"events.out.tfevents.{time.time():.6f}.{os.getpid()}"
-        path = Path(log_dir, name)
-        self.file = open(path, "xb", buffering=8192)  # noqa: SIM115
+        file = io.FileIO(Path(log_dir, name), "x")
+        self.file = io.BufferedWriter(file, 8192)  # writes in pieces
         self._write(field(3, BYTES, b"brain.Event:2"))
 
     def add_scalar(self, tag, scalar_value, global_step):
-        """Write one point of the curve tag; global_step counts from 0."""
-        if global_step < 0:
-            raise ValueError(f"global_step must be 0 or more: {global_step}")
+        """Write one point of the curve tag; global_step counts from 0.
+
+        Raises OverflowError for a number that 32 bits can't hold.
+        """
+        step = int(global_step)
+        if not 0 <= step < 2**63:
+            raise ValueError(f"global_step must be 0 or more, not {step}")
         named = field(1, BYTES, tag.encode())
         value = named + field(2, FLOAT, scalar_value)
         summary = field(5, BYTES, field(1, BYTES, value))
-        self._write(field(2, VARINT, global_step) + summary)
+        self._write(field(2, VARINT, step) + summary)
 
     def _write(self, event):
         self.file.write(to_record(field(1, DOUBLE, time.time()) + event))
@@ -165,9 +171,9 @@ def fields(message):
 def read_scalars(log_dir):
     """The curves in a folder: {tag: [(step, value), ...]}, as written.
 
-    Reads every event file in it, in the order in which they were begun.
-    Raises FileNotFoundError where there is none, ValueError where one is
-    damaged.
+    Reads every event file in it, in the order of their names, which begin
+    with the time. Raises FileNotFoundError where there is none, ValueError
+    where one is damaged.
     """
     files = sorted(Path(log_dir).glob("*tfevents*"))
     if not files:
@@ -178,7 +184,7 @@ def read_scalars(log_dir):
             step = event.get(2, 0)  # a zero needn't be written
             for _, value in fields(event.get(5, b"")):
                 parts = dict(fields(value))
-                if 2 in parts:  # else it is a picture, or a histogram
+                if 2 in parts:  # else a picture, a histogram, a tensor
                     number = struct.unpack("<f", parts[2])[0]
                     curve = curves.setdefault(parts[1].decode(), [])
                     curve.append((step, number))
@@ -192,14 +198,18 @@ def read_scalars(log_dir):
 def smooth(values, weight):
     """TensorBoard's smoothing: an average that forgets, weight in [0, 1).
 
-    Each value counts weight times as much as the one after it.
+    Each value counts weight times as much as the one after it. One that is
+    no number stays as it is, and doesn't count.
     """
     if not 0 <= weight < 1:
         raise ValueError(f"weight must be in [0, 1), got {weight}")
-    average, smoothed = 0.0, []
-    for count, value in enumerate(values, 1):
-        average = weight * average + (1 - weight) * value
-        smoothed.append(average / (1 - weight**count))  # it began at zero
+    average, count, smoothed = 0.0, 0, []
+    for value in values:
+        if math.isfinite(value):
+            count += 1
+            average = weight * average + (1 - weight) * value
+            value = average / (1 - weight**count)  # it began at zero
+        smoothed.append(value)
     return smoothed
 
 
@@ -212,7 +222,7 @@ if __name__ == "__main__":
         for step, value in enumerate([1.0, 0.5, 0.25]):
             writer.add_scalar("loss", value, step)
 
-    [file] = Path("by-hand").iterdir()
+    file = max(Path("by-hand").iterdir())
     last = list(records(file.read_bytes()))[-1]
     print(f"{file.stat().st_size} bytes; the last record holds {len(last)}:")
     print(last[9:].hex(" "))  # after the time
@@ -221,20 +231,10 @@ if __name__ == "__main__":
     # --8<-- [start:accumulator]
     from tensorboard.backend.event_processing import event_accumulator
 
-    def as_tensorboard(log_dir, limit=0):
-        """The curves as TensorBoard reads them, of `limit` points at most."""
-        kept = {event_accumulator.SCALARS: limit}  # 0 keeps all
-        events = event_accumulator.EventAccumulator(log_dir, kept).Reload()
-        return {
-            tag: [(point.step, point.value) for point in events.Scalars(tag)]
-            for tag in events.Tags()["scalars"]
-        }
-
-    print(as_tensorboard("by-hand"))
-    print(
-        "as ours:",
-        as_tensorboard("by-hand") == read_scalars("by-hand"),
-    )
+    events = event_accumulator.EventAccumulator("by-hand").Reload()
+    theirs = [(point.step, point.value) for point in events.Scalars("loss")]
+    print("TensorBoard's reader:", theirs)
+    print("our reader:          ", read_scalars("by-hand")["loss"])
     # --8<-- [end:accumulator]
 
 
@@ -312,39 +312,44 @@ def train(
 
 if __name__ == "__main__":
     # --8<-- [start:runs]
-    import torch
     from torch.utils.tensorboard import SummaryWriter
 
-    data, models = load(), {"none": network()}
-    for learning_rate in (0.02, 0.2, 2.0):
-        log_dir = f"runs/rate-{learning_rate:g}"
-        model = models[learning_rate] = network()
+    def run(learning_rate, log_dir):
+        """Train one network, and log all about it."""
+        model = network()
         with SummaryWriter(log_dir) as writer:
 
-            def log_weights(step, writer=writer, model=model):
+            def log_model(step):
+                hidden = model[:2](data[0][0])  # (300, 128)
+                silent = (hidden == 0).all(dim=0).sum().item()
+                writer.add_scalar("silent units", silent, step)
                 for name, weights in model.named_parameters():
                     writer.add_histogram(name, weights, step)
 
+            log_model(step=0)
             accuracy = train(
-                model, data, writer, learning_rate, each_epoch=log_weights
+                model, data, writer, learning_rate, each_epoch=log_model
             )
-            writer.add_hparams(
-                {"learning rate": learning_rate},
-                {"hparam/accuracy": accuracy},
-                run_name=".",
-            )
+            setting = {"learning rate": learning_rate}
+            result = {"hparam/accuracy": accuracy}
+            writer.add_hparams(setting, result, run_name=".")  # in log_dir
         loss = read_scalars(log_dir)["loss/train"][-1][1]
-        print(f"{log_dir:13} loss {loss:.2f}, accuracy {accuracy:.2f}")
+        print(f"{log_dir:14} loss {loss:.2f}, accuracy {accuracy:.2f}")
+
+    data = load()
+    for rate in (0.02, 0.2, 2.0):
+        run(rate, f"runs/rate-{rate:g}")
     # --8<-- [end:runs]
 
     # --8<-- [start:tags]
     everything = {"scalars": 0, "histograms": 0}
     events = event_accumulator.EventAccumulator("runs/rate-0.2", everything)
     events.Reload()
+    print("kind       tag                  points")
     for kind in everything:
         for tag in events.Tags()[kind]:
             count = len(getattr(events, kind.title())(tag))
-            print(f"{kind[:-1]:10} {tag:20} {count:3} points")
+            print(f"{kind[:-1]:10} {tag:20} {count:6}")
     # --8<-- [end:tags]
 
     # --8<-- [start:curves]
@@ -358,17 +363,18 @@ if __name__ == "__main__":
             ax.plot(steps, smooth(values, 0.9), label=f"rate {name}")
     axes[0].set(xlabel="update", ylabel="training loss, smoothed")
     axes[1].set(xlabel="update", ylabel="gradient norm, smoothed")
-    axes[1].set_yscale("log")
     axes[0].legend()
+    plt.show()
     # --8<-- [end:curves]
 
     # --8<-- [start:dead]
-    print("rate  units that are always zero, of 128")
-    for learning_rate, model in models.items():
-        hidden = model[:2](data[0][0])  # (300, 128)
-        silent = (hidden == 0).all(dim=0).sum().item()
-        print(f"{learning_rate:4} {silent:4}")
-    print(f"loss of a guess among ten: {torch.tensor(10.0).log():.2f}")
+    print("silent units, of 128, after epochs")
+    print("rate      0    1    2    5   15   40")
+    for name in ("0.02", "0.2", "2"):
+        curve = read_scalars(f"runs/rate-{name}")["silent units"]
+        shown = [curve[epoch][1] for epoch in (0, 1, 2, 5, 15, 40)]
+        print(f"{name:5}", *(f"{silent:4.0f}" for silent in shown))
+    print(f"loss of a guess among ten: {math.log(10):.2f}")
     # --8<-- [end:dead]
 
     # --8<-- [start:hidden]
@@ -381,40 +387,70 @@ if __name__ == "__main__":
         print(f"{weight:6} {first:15} {smoothed[-1]:6.2f}")
     # --8<-- [end:hidden]
 
+    # --8<-- [start:serve-points]
+    import json
+    import subprocess
+    import sys
+    import urllib.request
+
+    def points_shown(log_dir, *options):
+        """What TensorBoard itself gives its page: {run: [(step, loss)]}."""
+        command = [sys.executable, "-m", "tensorboard.main", "--port=0"]
+        server = subprocess.Popen(
+            [*command, f"--logdir={log_dir}", *options],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        told = next(line for line in server.stderr if "http://" in line)
+        url = "http://" + told.split("http://")[1].split()[0]
+        url += "data/plugin/scalars/"
+
+        def ask(question):
+            with urllib.request.urlopen(url + question) as answer:
+                return json.load(answer)
+
+        folders = {file.parent for file in Path(log_dir).rglob("*tfevents*")}
+        while len(runs := ask("tags")) < len(folders):  # it is still reading
+            time.sleep(0.1)
+        curves = {run: ask(f"scalars?tag=loss&run={run}") for run in runs}
+        server.terminate()
+        server.communicate()
+        return {
+            run: [(step, value) for _, step, value in curve]
+            for run, curve in curves.items()
+        }
+
+    # --8<-- [end:serve-points]
+
     # --8<-- [start:sample]
-    with ScalarWriter("long") as writer:
+    with ScalarWriter("long/run") as writer:
         for step in range(5000):
             writer.add_scalar("loss", 9 if step % 50 == 25 else 1, step)
 
-    for limit in (0, 1000):
-        kept = as_tensorboard("long", limit)["loss"]
-        steps = [step for step, _ in kept]
+    for options in ([], ["--samples_per_plugin=scalars=1000000"]):
+        shown = points_shown("long", *options)["run"]
+        steps = [step for step, _ in shown]
         gap = max(b - a for a, b in zip(steps, steps[1:], strict=False))
-        spikes = sum(value == 9 for _, value in kept)
-        print(f"{len(kept)} points, {spikes:3} spikes, longest gap {gap}")
+        spikes = sum(value == 9 for _, value in shown)
+        print(f"{len(shown)} points, {spikes:3} spikes, longest gap {gap}")
     # --8<-- [end:sample]
 
-    # --8<-- [start:resume]
-    for log_dir, purge_step in (("resumed", None), ("purged", 300)):
-        with SummaryWriter(log_dir) as writer:  # killed after update 349
-            for step in range(350):
+    # --8<-- [start:twice]
+    for start, end in ((0, 350), (300, 400)):  # killed; from the checkpoint
+        with ScalarWriter("twice/resumed") as writer:
+            for step in range(start, end):
                 writer.add_scalar("loss", losses[step], step)
-        with SummaryWriter(log_dir, purge_step=purge_step) as writer:
-            for step in range(300, 400):  # from the checkpoint at 300
-                writer.add_scalar("loss", losses[step], step)
-        steps = [step for step, _ in as_tensorboard(log_dir)["loss"]]
-        print(f"{log_dir:8} {len(steps)} points, {len(set(steps))} updates")
-    # --8<-- [end:resume]
+    for seed in (0, 1):
+        with ScalarWriter("twice/two-runs") as writer:
+            for step in range(400):
+                writer.add_scalar("loss", losses[step] + seed, step)
 
-    # --8<-- [start:folder]
-    for learning_rate in (0.02, 0.2):
-        with ScalarWriter("mixed") as writer:
-            train(network(), data, writer, learning_rate, epochs=2)
-
-    mixed = as_tensorboard("mixed")["loss/train"]
-    for step, loss in mixed[:1] + mixed[19:21] + mixed[-1:]:
-        print(f"update {step:2}  loss {loss:.2f}")
-    # --8<-- [end:folder]
+    shown = points_shown("twice")
+    for run, points in sorted(shown.items()):
+        written = read_scalars(f"twice/{run}")["loss"]
+        print(f"{run:8} {len(written)} points written, {len(points)} shown")
+        print("    the last of each step:", points == [*dict(written).items()])
+    # --8<-- [end:twice]
 
     # --8<-- [start:flush]
     with ScalarWriter("buffered") as writer:
@@ -440,50 +476,64 @@ if __name__ == "__main__":
     # --8<-- [end:sizes]
 
     # --8<-- [start:solution-bias]
-    values, weight, average = [2.0] * 30, 0.9, 0.0
-    for count, value in enumerate(values, 1):
-        average = weight * average + (1 - weight) * value
+    weight, average = 0.9, 0.0
+    for count in range(1, 31):
+        average = weight * average + (1 - weight) * 2.0
         if count in (1, 10, 30):
             print(f"{count:2} values of 2: {average:.2f} without dividing")
-    print("with:", {round(value, 9) for value in smooth(values, weight)})
+    print("with:", {round(value, 9) for value in smooth([2.0] * 30, weight)})
     # --8<-- [end:solution-bias]
 
     # --8<-- [start:solution-ratio]
-    for learning_rate in (0.02, 0.2, 2.0):
+    def changes(rate):
+        """|change| / |weights| of the first layer, for each epoch."""
         model, copies = network(), []
 
-        def copy_weights(step, model=model, copies=copies):
+        def copy_weights(step):
             copies.append(model[0].weight.detach().clone())
 
-        with ScalarWriter("ratios") as writer:
-            train(model, data, writer, learning_rate, each_epoch=copy_weights)
+        copy_weights(step=0)
+        with ScalarWriter(f"changes/rate-{rate:g}") as writer:
+            train(model, data, writer, rate, each_epoch=copy_weights)
         pairs = zip(copies, copies[1:], strict=False)
-        ratios = [float((b - a).norm() / a.norm()) for a, b in pairs]
-        shown = "  ".join(f"{ratios[n]:.4f}" for n in (0, 1, 4, 38))
-        print(f"rate {learning_rate:4}: {shown}")
+        return [float((b - a).norm() / a.norm()) for a, b in pairs]
+
+    print("epoch          1      2      5     40")
+    for rate in (0.02, 0.2, 2.0):
+        ratios = changes(rate)
+        shown = "  ".join(
+            f"{ratios[epoch - 1]:.3f}" for epoch in (1, 2, 5, 40)
+        )
+        print(f"rate {rate:4}  {shown}")
     # --8<-- [end:solution-ratio]
 
     # --8<-- [start:solution-watch]
     class Watch(ScalarWriter):
-        """Ends a run whose training loss isn't below `limit` at `step`."""
+        """Ends a run whose loss is no number, or too high after n updates."""
 
-        def __init__(self, log_dir, limit, step):
+        def __init__(self, log_dir, limit, n):
             super().__init__(log_dir)
-            self.limit, self.step, self.losses = limit, step, []
+            self.limit, self.n, self.losses = limit, n, []
 
         def add_scalar(self, tag, scalar_value, global_step):
             super().add_scalar(tag, scalar_value, global_step)
-            if tag == "loss/train":
-                self.losses.append(scalar_value)
-                recent = smooth(self.losses, 0.9)[-1]
-                if global_step == self.step and recent > self.limit:
-                    raise RuntimeError(f"loss {recent:.2f} at {global_step}")
+            if tag != "loss/train":
+                return
+            self.losses.append(scalar_value)
+            if not math.isfinite(scalar_value):
+                raise RuntimeError(f"loss {scalar_value} at {global_step}")
+            if len(self.losses) == self.n:
+                self.recent = smooth(self.losses, 0.9)[-1]
+                if self.recent > self.limit:
+                    raise RuntimeError(
+                        f"loss {self.recent:.2f} after {self.n}"
+                    )
 
-    for learning_rate in (0.02, 0.2, 2.0):
-        with Watch(f"watched/{learning_rate}", 2.2, 100) as writer:
+    for rate in (0.02, 0.2, 2.0, 1e20):
+        with Watch(f"watched/{rate}", limit=2.2, n=100) as writer:
             try:
-                accuracy = train(network(), data, writer, learning_rate)
-                print(f"rate {learning_rate:4}: accuracy {accuracy:.2f}")
+                train(network(), data, writer, rate)
+                print(f"rate {rate:5}: {writer.recent:.2f} after 100, goes on")
             except RuntimeError as error:
-                print(f"rate {learning_rate:4}: ended, {error}")
+                print(f"rate {rate:5}: ended, {error}")
     # --8<-- [end:solution-watch]

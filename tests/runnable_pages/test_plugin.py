@@ -156,6 +156,8 @@ def test_recording_writes_the_output_and_says_so(sample, run):
     assert "total 3.500 of 2 terms" in sample.read(OUT)
     assert "nothing changed" in run("--record")[1]
     assert run()[0] == 0
+    told = run("--record", "docs/index.md")[1]
+    assert "nothing: no block passed" in told
 
 
 def test_recording_a_failing_page_writes_nothing(sample, run):

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 import torch
@@ -167,7 +166,7 @@ def test_damage_is_told_with_its_place():
 
 
 def test_files_of_a_folder_follow_one_another(tmp_path):
-    """Two runs in one folder become one curve that goes back."""
+    """The curves of two files in a folder come one after the other."""
     for value in (1.0, 2.0):
         with ScalarWriter(tmp_path) as writer:
             writer.add_scalar("loss", value, 0)
@@ -181,11 +180,14 @@ def test_bad_input_is_told(tmp_path):
     """No event file, a negative step and an impossible weight are errors."""
     with pytest.raises(FileNotFoundError, match="no event file in"):
         read_scalars(tmp_path)
-    with (
-        ScalarWriter(tmp_path) as writer,
-        pytest.raises(ValueError, match="must be 0 or more: -1"),
-    ):
-        writer.add_scalar("loss", 1.0, -1)
+    with ScalarWriter(tmp_path) as writer:
+        for step in (-1, 2**63):
+            with pytest.raises(ValueError, match="global_step must be"):
+                writer.add_scalar("loss", 1.0, step)
+        with pytest.raises(OverflowError):
+            writer.add_scalar("loss", 1e39, 0)
+        writer.add_scalar("loss", math.inf, 2**63 - 1)
+    assert by_tensorboard(tmp_path) == {"loss": [(2**63 - 1, math.inf)]}
     for weight in (-0.1, 1):
         with pytest.raises(ValueError, match=r"in \[0, 1\)"):
             smooth([1.0], weight)
@@ -225,6 +227,24 @@ def test_smoothing_is_a_weighted_mean(values, weight):
     assert smoothed[-1] == pytest.approx(mean, rel=1e-9, abs=1e-9)
 
 
+def test_smoothing_passes_over_what_is_no_number():
+    """NaN and infinity stay where they are, and spoil nothing after them."""
+    values = [1.0, math.nan, 2.0, math.inf, -math.inf, 3.0]
+    smoothed = smooth(values, 0.6)
+    assert math.isnan(smoothed[1])
+    assert smoothed[3:5] == [math.inf, -math.inf]
+    assert [smoothed[n] for n in (0, 2, 5)] == smooth([1.0, 2.0, 3.0], 0.6)
+
+
+def test_a_step_that_is_a_tensor_is_not_changed(tmp_path):
+    """What a caller passes stays the caller's."""
+    step = torch.tensor(300)
+    with ScalarWriter(tmp_path) as writer:
+        writer.add_scalar("loss", torch.tensor(0.5), step)
+    assert step == 300
+    assert read_scalars(tmp_path) == {"loss": [(300, 0.5)]}
+
+
 @pytest.mark.parametrize("weight", [0.6, 0.9, 0.99])
 def test_a_smoothed_line_is_late(weight):
     """On a straight line by weight / (1 - weight) steps: 1.5, 9 and 99."""
@@ -249,19 +269,21 @@ def test_tensorboard_shows_a_sample():
 
 
 @contextlib.contextmanager
-def served(log_dir):
+def served(log_dir, *options):
     """TensorBoard itself on a folder; a function that asks it."""
-    program = Path(sys.executable).with_name("tensorboard")
-    command = [program, "--logdir", str(log_dir), "--port", "0"]
-    server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tensorboard.main", "--port=0", *options]
+    server = subprocess.Popen(
+        [*command, f"--logdir={log_dir}"], stderr=subprocess.PIPE, text=True
+    )
     told = ""
     while "http://" not in told:
         told = server.stderr.readline()
         assert told, "TensorBoard ended before it served"
     address = told.partition("http://")[2].split()[0]
 
-    def ask(path):
-        with urllib.request.urlopen(f"http://{address}{path}") as answer:
+    def ask(question):
+        url = f"http://{address}data/plugin/scalars/{question}"
+        with urllib.request.urlopen(url) as answer:
             return json.load(answer)
 
     yield ask
@@ -269,31 +291,58 @@ def served(log_dir):
     server.communicate()
 
 
-def test_the_program_serves_our_points(tmp_path):
-    """TensorBoard, started on our file, answers with 1,000 points of it."""
+def points_of(ask, run):
+    """The curve "loss" of a run, once TensorBoard has read it."""
+    deadline = time.monotonic() + 60
+    while run not in ask("tags"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    return ask(f"scalars?tag=loss&run={run}")
+
+
+@pytest.mark.parametrize(
+    ("options", "kept"),
+    [([], 1000), (["--samples_per_plugin=scalars=1000000"], 3000)],
+)
+def test_the_program_shows_a_sample_unless_told(tmp_path, options, kept):
+    """TensorBoard itself gives 1,000 of 3,000 points, or all if told so."""
     with ScalarWriter(tmp_path / "ours") as writer:
         for step in range(3000):
             writer.add_scalar("loss", float(step), step)
-    with served(tmp_path) as ask:
-        deadline, points = time.monotonic() + 60, []
-        while not points and time.monotonic() < deadline:
-            time.sleep(0.2)
-            if "ours" in ask("data/plugin/scalars/tags"):
-                points = ask("data/plugin/scalars/scalars?tag=loss&run=ours")
-    assert len(points) == 1000
+    with served(tmp_path, *options) as ask:
+        points = points_of(ask, "ours")
+    assert len(points) == kept
     assert all(step == value for _, step, value in points)
     assert points[-1][1] == 2999
 
 
-def test_a_resumed_run_can_drop_what_came_after_its_checkpoint(tmp_path):
-    """With purge_step TensorBoard forgets the points from there on."""
-    for purge_step, expected in ((None, 60), (40, 50)):
-        log_dir = tmp_path / str(purge_step)
-        for start, end, purge in ((0, 50, None), (40, 50, purge_step)):
-            with SummaryWriter(log_dir, purge_step=purge) as writer:
-                for step in range(start, end):
-                    writer.add_scalar("loss", 1.0, step)
-        assert len(by_tensorboard(log_dir)["loss"]) == expected
+def test_what_was_at_a_step_that_comes_again_is_not_shown(tmp_path):
+    """Of two runs in a folder TensorBoard shows the later one alone."""
+    for value in (1.0, 2.0):
+        with ScalarWriter(tmp_path / "run") as writer:
+            for step in range(50):
+                writer.add_scalar("loss", value, step)
+    with served(tmp_path) as ask:
+        points = points_of(ask, "run")
+    assert [(step, value) for _, step, value in points] == [
+        (step, 2.0) for step in range(50)
+    ]
+    assert len(read_scalars(tmp_path / "run")["loss"]) == 100
+
+
+@pytest.mark.parametrize("kind", [ScalarWriter, SummaryWriter])
+def test_an_error_loses_no_point(tmp_path, kind):
+    """Leaving the `with` block by an exception writes all there is."""
+
+    def fail():
+        with kind(tmp_path) as writer:
+            for step in range(20):
+                writer.add_scalar("loss", 1.0, step)
+            raise FloatingPointError("loss is nan")
+
+    with pytest.raises(FloatingPointError, match="nan"):
+        fail()
+    assert len(read_scalars(tmp_path)["loss"]) == 20
 
 
 @pytest.fixture(scope="module")
