@@ -98,6 +98,8 @@ def test_messages_are_those_of_protocol_buffers():
     assert event.summary.value[0].simple_value == 0.5
     assert event.SerializeToString() == ours
     assert [number for number, _ in fields(ours)] == [1, 2, 5]
+    mixed = field(2, FLOAT, 0.5) + field(1, DOUBLE, 0.5) + field(3, VARINT, 9)
+    assert [number for number, _ in fields(mixed)] == [2, 1, 3]
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=20), POINTS, max_size=3))
