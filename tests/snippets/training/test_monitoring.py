@@ -423,6 +423,15 @@ def test_training_logs_what_it_does(data):
     assert steps == [10, 20, 30]
 
 
+def test_training_takes_forty_epochs_unless_told(data):
+    """400 updates, and the order of the digits is that of seed 0."""
+    default, seeded = Noted(), Noted()
+    train(network(), data, default, 0.1)
+    train(network(), data, seeded, 0.1, epochs=40, seed=0)
+    assert default.curves == seeded.curves
+    assert len(default.curves["loss/train"]) == 400
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_curves_tell_three_rates_apart(data, seed):
     """Slow at 0.02, right at 0.2; at 2 the units die, for each of 3 seeds."""
