@@ -1,5 +1,6 @@
 """The built site is the pages, and shows the very text that runs."""
 
+import ast
 import json
 import re
 import shutil
@@ -134,6 +135,32 @@ def test_no_markdown_reaches_a_reader(built):
         for tag in ("pre", "code", "script", "style"):
             text = re.sub(rf"<{tag}\b.*?</{tag}>", "", text, flags=re.S)
         assert left.findall(re.sub(r"<[^>]+>", "", text)) == [], name
+
+
+def test_the_reference_lists_what_can_be_imported(built):
+    """All public names at a module's top level, and none below its guard."""
+    for path in sorted((PROJECT.docs / "reference/api").glob("*.md")):
+        modules = re.findall(r"^::: (\S+)", path.read_text("utf-8"), re.M)
+        ids = links_of(html_of(f"reference/api/{path.name}", built)).ids
+        shown = {name for name in ids if name.startswith("snippets.")}
+        tops = {
+            f"{module}.{node.name}"
+            for module in modules
+            for node in top_level(module)
+        }
+        own = {name for name in shown if name.rpartition(".")[0] in modules}
+        assert own == tops, path.name
+
+
+def top_level(module):
+    """The public functions and classes that an import of it defines."""
+    code = ROOT / (module.replace(".", "/") + ".py")
+    return [
+        node
+        for node in ast.parse(code.read_bytes()).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and not node.name.startswith("_")
+    ]
 
 
 def test_claims_of_tests_stand_with_their_names(built):
