@@ -9,7 +9,6 @@ import contextlib
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,7 +17,6 @@ import urllib.request
 from pathlib import Path
 
 from PIL import Image, PngImagePlugin
-from playwright.sync_api import sync_playwright
 
 from runnable_pages.project import Project
 from runnable_pages.results import digest
@@ -55,37 +53,37 @@ def train_runs(folder):
 
 
 @contextlib.contextmanager
-def tensorboard(log_dir, n_runs):
+def tensorboard(log_dir, n_runs, *options):
     """The address of TensorBoard on a folder, once it read so many runs."""
     log_dir = Path(log_dir)
-    with socket.create_server(("localhost", 0)) as free:
-        port = free.getsockname()[1]
-    program = Path(sys.executable).with_name("tensorboard")
+    command = [sys.executable, "-m", "tensorboard.main", "--port=0"]
     server = subprocess.Popen(
-        [program, "--logdir", log_dir.name, "--port", str(port)],
+        [*command, f"--logdir={log_dir.name}", *options],
         cwd=log_dir.parent,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
-    address = f"http://localhost:{port}/"
     try:
+        told = next((line for line in server.stderr if "http://" in line), "")
+        if not told:
+            raise RuntimeError("TensorBoard ended before it served")
+        address = "http://" + told.partition("http://")[2].split()[0]
         deadline = time.monotonic() + 60
-        while len(ask(address + "data/runs")) < n_runs:
+        while len(ask(address, "tags")) < n_runs:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"TensorBoard saw no {n_runs} runs in 60 s")
-            time.sleep(0.2)
+            time.sleep(0.1)
         yield address
     finally:
         server.terminate()
-        server.wait()
+        server.communicate()
 
 
-def ask(url):
-    """What TensorBoard answers; nothing while it is starting."""
-    try:
-        with urllib.request.urlopen(url) as answer:
-            return json.load(answer)
-    except OSError:
-        return []
+def ask(address, question):
+    """What TensorBoard answers to its own page about scalars."""
+    url = f"{address}data/plugin/scalars/{question}"
+    with urllib.request.urlopen(url) as answer:
+        return json.load(answer)
 
 
 def picture(browser, address, tab, scheme):
@@ -109,6 +107,8 @@ def picture(browser, address, tab, scheme):
 
 def main():
     """Take all pictures."""
+    from playwright.sync_api import sync_playwright
+
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as tools:
         train_runs(folder)

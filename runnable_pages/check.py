@@ -83,7 +83,7 @@ def mark_mistakes(project, page):
             )
             mistakes.append(Mistake(page.name, block.line, text))
         figure, _ = figure_files(project, page, block)
-        if block.figure_tolerance and not figure.is_file():
+        if block.figure_tolerance is not None and not figure.is_file():
             text = f"a figure-tolerance without a figure; {RECORD}, or drop it"
             mistakes.append(Mistake(page.name, block.line, text))
     return mistakes
@@ -91,7 +91,7 @@ def mark_mistakes(project, page):
 
 def unused_sections(project, pages, snippets):
     """Sections and files that no page shows."""
-    if any(page.mistakes and not page.text for page in pages):
+    if any(page.is_unreadable for page in pages):
         return []  # a page that can't be read may show them all
     used = {
         (include.file, include.section)
@@ -126,7 +126,7 @@ def site_mistakes(project, pages, snippets):
     anchors = {
         project.root / page.name: htmls[page.name].ids
         for page in pages
-        if page.text
+        if not page.is_unreadable
     }
     for page in pages:
         html = htmls[page.name]

@@ -31,6 +31,12 @@ def remember(config, key, fingerprint, told=()):
         cache.set(key, [fingerprint, told])
 
 
+def is_named(config, path):
+    """Whether the command line names this file: then it runs in any case."""
+    folder = config.invocation_params.dir
+    return path in [folder / arg.partition("::")[0] for arg in config.args]
+
+
 def fingerprint(files, *texts):
     """The hash of files, by place and content, texts, and what is installed.
 

@@ -108,6 +108,11 @@ class Page:
         for block in self.blocks:
             yield from filter(None, (block.include, block.output))
 
+    @property
+    def is_unreadable(self):
+        """Whether the file is no text, so that nothing is known of it."""
+        return bool(self.mistakes) and not self.text
+
     def blocking(self):
         """Mistakes that keep the page from running: not missing records."""
         return [m for m in self.mistakes if RECORD not in m.text]

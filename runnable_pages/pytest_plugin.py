@@ -16,6 +16,7 @@ from runnable_pages.compare import compare_text
 from runnable_pages.memory import (
     PASSED,
     fingerprint,
+    is_named,
     recall,
     remember,
     sources,
@@ -137,10 +138,10 @@ class PageFile(pytest.File):
     def passed_before(self):
         """Whether all blocks passed before; False for a page that is named."""
         known = recall(self.config, self.nodeid, self._fingerprint)
-        folder = self.config.invocation_params.dir
-        named = [folder / arg.partition("::")[0] for arg in self.config.args]
-        record = self.config.getoption("record")
-        return known is not None and not record and self.path not in named
+        asked = self.config.getoption("record") or is_named(
+            self.config, self.path
+        )
+        return known is not None and not asked
 
     def note_passed(self, block, output):
         """Note a block that passed; when all did, remember the page."""

@@ -11,6 +11,7 @@ from hypothesis import settings
 from runnable_pages.memory import (
     PASSED,
     fingerprint,
+    is_named,
     recall,
     remember,
     with_imports,
@@ -31,11 +32,8 @@ REMEMBERED = ("runnable_pages", "snippets")
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     """Skip what passed before, unless it is named or its lines are counted."""
-    if not _may_remember(item) or item.config.getoption("cov_source", None):
-        return
-    folder = item.config.invocation_params.dir
-    named = [folder / arg.partition("::")[0] for arg in item.config.args]
-    if item.path in named:
+    counted = item.config.getoption("cov_source", None)
+    if counted or not _may_remember(item) or is_named(item.config, item.path):
         return
     if recall(item.config, _key(item), _depends_on(item.path)) is not None:
         pytest.skip(PASSED)
@@ -61,8 +59,14 @@ def _key(item):
 
 @functools.cache
 def _depends_on(path):
-    """The fingerprint of a test file, its fixtures and all they import."""
+    """The fingerprint of a test file, its fixtures and all they import.
+
+    And of screenshots, which a test may hold to the code that they show.
+    """
     folders = [folder for folder in path.parents if ROOT in folder.parents]
     fixtures = [folder / "conftest.py" for folder in folders]
     settings = ROOT / "pyproject.toml"
-    return fingerprint(with_imports(ROOT, [path, settings, *fixtures]))
+    pictures = ROOT.glob("docs/**/*.png")
+    return fingerprint(
+        with_imports(ROOT, [path, settings, *fixtures, *pictures])
+    )

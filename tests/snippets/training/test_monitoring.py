@@ -1,13 +1,8 @@
 """Monitoring."""
 
-import contextlib
-import json
 import math
 import struct
-import subprocess
-import sys
 import time
-import urllib.request
 
 import pytest
 import torch
@@ -19,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 from torch.utils.tensorboard import SummaryWriter
 
+from benchmarks.monitoring import FOLDER, ask, shown_code, tensorboard
 from snippets.training.monitoring import (
     BYTES,
     DOUBLE,
@@ -254,52 +250,17 @@ def test_a_smoothed_line_is_late(weight):
     assert late == pytest.approx(weight / (1 - weight), rel=1e-6)
 
 
-def test_tensorboard_shows_a_sample():
+def test_tensorboard_shows_a_sample(tmp_path):
     """Of 5,000 points its reader keeps a fair 1,000, and always the last."""
-    import tempfile
-
-    with tempfile.TemporaryDirectory() as folder:
-        with ScalarWriter(folder) as writer:
-            for step in range(5000):
-                writer.add_scalar("loss", float(step), step)
-        kept = by_tensorboard(folder, 1000)["loss"]
+    with ScalarWriter(tmp_path) as writer:
+        for step in range(5000):
+            writer.add_scalar("loss", float(step), step)
+    kept = by_tensorboard(tmp_path, 1000)["loss"]
     assert len(kept) == 1000
     assert kept[-1] == (4999, 4999.0)
     # a fair sample: its mean is that of all, within four standard errors
     mean = sum(step for step, _ in kept) / 1000
     assert abs(mean - 2499.5) < 4 * 5000 / math.sqrt(12 * 1000)
-
-
-@contextlib.contextmanager
-def served(log_dir, *options):
-    """TensorBoard itself on a folder; a function that asks it."""
-    command = [sys.executable, "-m", "tensorboard.main", "--port=0", *options]
-    server = subprocess.Popen(
-        [*command, f"--logdir={log_dir}"], stderr=subprocess.PIPE, text=True
-    )
-    told = ""
-    while "http://" not in told:
-        told = server.stderr.readline()
-        assert told, "TensorBoard ended before it served"
-    address = told.partition("http://")[2].split()[0]
-
-    def ask(question):
-        url = f"http://{address}data/plugin/scalars/{question}"
-        with urllib.request.urlopen(url) as answer:
-            return json.load(answer)
-
-    yield ask
-    server.terminate()
-    server.communicate()
-
-
-def points_of(ask, run):
-    """The curve "loss" of a run, once TensorBoard has read it."""
-    deadline = time.monotonic() + 60
-    while run not in ask("tags"):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return ask(f"scalars?tag=loss&run={run}")
 
 
 @pytest.mark.parametrize(
@@ -315,8 +276,8 @@ def test_the_program_shows_a_sample_unless_told(tmp_path, options, kept):
     with ScalarWriter(tmp_path / "ours") as writer:
         for step in range(3000):
             writer.add_scalar("loss", float(step), step)
-    with served(tmp_path, *options) as ask:
-        points = points_of(ask, "ours")
+    with tensorboard(tmp_path, 1, *options) as address:
+        points = ask(address, "scalars?tag=loss&run=ours")
     assert len(points) == kept
     assert all(step == value for _, step, value in points)
     assert kept == 0 or points[-1][1] == 2999
@@ -331,8 +292,8 @@ def test_what_was_at_a_step_is_dropped(tmp_path, options, firsts):
         with ScalarWriter(tmp_path / "run") as writer:
             for step in range(50):
                 writer.add_scalar("loss", value, step)
-    with served(tmp_path, *options) as ask:
-        points = points_of(ask, "run")
+    with tensorboard(tmp_path, 1, *options) as address:
+        points = ask(address, "scalars?tag=loss&run=run")
     assert [(step, value) for _, step, value in points] == [
         (step, 1.0) for step in range(firsts)
     ] + [(step, 2.0) for step in range(50)]
@@ -458,9 +419,6 @@ def test_a_network_is_the_same_each_time():
 @pytest.mark.parametrize("variant", ["", "-dark"])
 def test_the_screenshots_show_this_code(tab, variant):
     """The pictures were taken of runs of the sections on this page."""
-    pytest.importorskip("playwright")
-    from benchmarks.monitoring import FOLDER, shown_code
-
     with Image.open(FOLDER / f"{tab}{variant}.png") as picture:
         assert picture.text["code"] == shown_code(), (
             "take them anew: python -m benchmarks.monitoring"
