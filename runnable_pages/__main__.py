@@ -1,7 +1,6 @@
-"""`python -m runnable_pages check`, and `lesson NAME`."""
+"""`python -m runnable_pages check`, `lesson NAME` and `portable`."""
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
@@ -15,15 +14,31 @@ def main(arguments=None):
     commands.add_parser("check", help="list every mistake; runs no page")
     lesson = commands.add_parser("lesson", help="make a new lesson's files")
     lesson.add_argument("name", help="section/name, as in fundamentals/pca")
+    others = commands.add_parser(
+        "portable", help="run pytest under the arithmetics of processors"
+    )
+    others.add_argument("--only", help="one arithmetic: plain, lowest, ...")
+    others.add_argument("arguments", nargs="*", help="of pytest, after --")
     options = parser.parse_args(arguments)
     if options.command == "lesson":
         return _lesson(options.name)
-    logging.disable()  # each mistake is printed once, below
+    if options.command == "portable":
+        return _portable(options)
     mistakes = check(Path.cwd())
     for mistake in mistakes:
         print(mistake)
     print(f"mistakes in pages and snippets: {len(mistakes)}")
     return 1 if mistakes else 0
+
+
+def _portable(options):
+    from runnable_pages.portable import portable
+
+    try:
+        return portable(options.arguments, options.only)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 2
 
 
 def _lesson(name):

@@ -1,18 +1,42 @@
-"""The sync checks: all that can be seen of pages and snippets at rest."""
+"""The sync checks: all that can be seen of pages and snippets at rest.
 
-import importlib.util
+MkDocs itself says what is wrong with navigation, links, anchors and front
+matter: it reads and renders the pages as for a build, and writes nothing.
+"""
+
+import contextlib
+import logging
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
+from posixpath import join, normpath
+from urllib.parse import unquote, urlsplit
 
-from runnable_pages import rendered
-from runnable_pages.pages import RECORD, read_page
-from runnable_pages.project import Mistake, Project, Unreadable
-from runnable_pages.prose import prose_mistakes
-from runnable_pages.record import figure_files
+from mkdocs.config import load_config
+from mkdocs.exceptions import Abort, BuildError, ConfigurationError
+from mkdocs.structure.files import get_files, set_exclusions
+from mkdocs.structure.nav import get_navigation
+from mkdocs.structure.pages import Page as SitePage
+
+from runnable_pages import hook
+from runnable_pages.page import RECORD
+from runnable_pages.project import (
+    HIGHLIGHT,
+    PLAIN,
+    Mistake,
+    Project,
+    Unreadable,
+)
 from runnable_pages.results import result_mistakes
 from runnable_pages.sections import imported, read_snippet
 
 PICTURES = (".svg", ".png", ".jpg", ".jpeg", ".gif", ".webp")
+# Plugins that tell nothing of pages, and take their time.
+LEFT_OUT = ("search", "mkdocstrings")
+FIGURE = re.compile(r"(?P<stem>.+?)(?P<dark>-dark)?\.svg")
+LINK = re.compile(
+    r"Doc file '(?P<page>.+?)' contains .*?link '(?P<link>.*?)',"
+)
 
 
 def check(root):
@@ -21,22 +45,20 @@ def check(root):
         project = Project.load(root)
     except Unreadable as error:
         return [error.mistake]
-    pages = [read_page(project, path) for path in project.pages()]
+    if project.mistakes:
+        return sorted(project.mistakes)
+    pages, mistakes = read_site(project)
     snippets = {
         path.relative_to(project.snippets).as_posix(): read_snippet(
             project, path
         )
         for path in project.snippet_files()
     }
-    mistakes = list(project.mistakes)
-    for part in (*pages, *snippets.values()):
-        mistakes += part.mistakes
-    for page in pages:
-        mistakes += order_mistakes(page, snippets)
-        mistakes += mark_mistakes(project, page)
-    mistakes += unused_sections(project, pages, snippets)
-    mistakes += site_mistakes(project, pages, snippets)
-    mistakes += nav_mistakes(project)
+    for snippet in snippets.values():
+        mistakes += snippet.mistakes
+    mistakes += unused_sections(pages, snippets)
+    mistakes += picture_mistakes(project, pages)
+    mistakes += repeated_in_nav(project)
     mistakes += missing_tests(project, snippets)
     mistakes += shared_outputs(snippets)
     mistakes += import_mistakes(project)
@@ -45,58 +67,163 @@ def check(root):
     return sorted(set(mistakes))
 
 
-def order_mistakes(page, snippets):
-    """Sections that a page shows twice, or not in their file's order."""
-    mistakes, shown = [], defaultdict(list)
-    for block in page.blocks:
-        file, section = block.include.file, block.include.section
-        snippet = snippets.get(file)
-        if snippet is None or section not in snippet.sections:
-            continue
-        before = shown[file]
-        if section in before:
-            text = f'section "{section}" is on this page twice; drop one'
-            mistakes.append(Mistake(page.name, block.line, text))
-        elif before and snippet.order(section) < max(
-            map(snippet.order, before)
-        ):
-            text = (
-                f'section "{section}" stands before "{before[-1]}" in '
-                f"{snippet.name}, but after it here; mend one of the two"
+# What MkDocs says
+
+
+class _Told(logging.Handler):
+    """Collects warnings as mistakes."""
+
+    def __init__(self, project):
+        super().__init__(logging.WARNING)
+        self.project, self.mistakes = project, []
+
+    def emit(self, record):
+        if record.args and isinstance(record.args[0], Mistake):
+            self.mistakes.append(record.args[0])
+        else:
+            self.mistakes += in_our_words(self.project, record.getMessage())
+
+
+def read_site(project):
+    """The pages by path from docs/, with their URLs, and the mistakes.
+
+    {src_uri: (Page, url)}.
+    """
+    log = logging.getLogger("mkdocs")
+    told = _Told(project)
+    level, spread, log.propagate = log.level, log.propagate, False
+    log.addHandler(told)
+    log.setLevel(logging.WARNING)
+    urls = {}
+    try:
+        urls = _render_all(project)
+    except (Abort, BuildError, ConfigurationError) as error:
+        if str(error) and not told.mistakes:
+            told.mistakes.append(Mistake("mkdocs.yml", 1, str(error)))
+    finally:
+        log.removeHandler(told)
+        log.setLevel(level)
+        log.propagate = spread
+    pages = {
+        uri: (page, urls.get(uri, uri))
+        for uri, page in hook._Build.pages.items()
+    }
+    unread = {page.name for page, _ in pages.values() if not page.text}
+    mistakes = [
+        mistake
+        for mistake in told.mistakes
+        # What a page that can't be read lacks is no mistake of its readers.
+        if not any(f"'{name[5:]}' does not" in mistake.text for name in unread)
+    ]
+    return pages, mistakes
+
+
+def _render_all(project):
+    """Read and render all pages as MkDocs would; returns their URLs."""
+    with contextlib.chdir(project.root):
+        config = _config(project)
+        plugins = config.plugins
+        plugins.on_startup(command="build", dirty=False)
+        config = hook.on_config(plugins.on_config(config))
+        files = get_files(config)
+        files.add_files_from_theme(config.theme.get_env(), config)
+        files = hook.on_files(plugins.on_files(files, config=config), config)
+        set_exclusions(files, config)
+        nav = get_navigation(files, config)
+        plugins.on_nav(nav, config=config, files=files)
+        pages = [
+            file.page or SitePage(None, file, config)
+            for file in files.documentation_pages()
+        ]
+        for page in pages:
+            _render(page, config, files)
+        level = config.validation.links.anchors
+        for page in pages:
+            page.validate_anchor_links(files=files, log_level=level)
+        return {page.file.src_uri: page.file.url for page in pages}
+
+
+def _config(project):
+    plugins = [
+        plugin
+        for plugin in project.config.get("plugins") or []
+        if not ({plugin} if isinstance(plugin, str) else {*plugin})
+        & {*LEFT_OUT}
+    ]
+    config = load_config(
+        str(project.root / "mkdocs.yml"), plugins=plugins, hooks=[]
+    )
+    if HIGHLIGHT not in config.markdown_extensions:
+        config.markdown_extensions.append(HIGHLIGHT)
+    old = config.mdx_configs.get(HIGHLIGHT, {})
+    config.mdx_configs[HIGHLIGHT] = {**old, **PLAIN}
+    return config
+
+
+def _render(page, config, files):
+    """One page, through the plugins' events and ours."""
+    plugins, uri = config.plugins, page.file.src_uri
+    try:
+        page = plugins.on_pre_page(page, config=config, files=files)
+        page.read_source(config)
+        common = {"page": page, "config": config, "files": files}
+        text = plugins.on_page_markdown(page.markdown, **common)
+        page.markdown = hook.on_page_markdown(text, **common)
+        page.render(config, files)
+        html = plugins.on_page_content(page.content, **common)
+        page.content = hook.on_page_content(html, **common)
+    except Exception as error:  # extensions and plugins raise what they like
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        mistake = Mistake(f"docs/{uri}", 1, f"can't be built: {text}; mend it")
+        hook.log.warning("%s", mistake)
+
+
+def in_our_words(project, message):
+    """MkDocs' warning as mistakes, with the place that it names."""
+    if link := LINK.match(message):
+        return [_link_mistake(project, link, message)]
+    if "not included in the" in message:
+        return [
+            Mistake(
+                f"{project.docs.name}/{name}",
+                1,
+                "is not in the navigation; add it to nav in mkdocs.yml",
             )
-            mistakes.append(Mistake(page.name, block.line, text))
-        before.append(section)
-    return mistakes
+            for name in re.findall(r"^  - (\S+)", message, re.M)
+        ]
+    if nav := re.match(r"A reference to '(.+?)' is included", message):
+        text = f"nav names {nav[1]}, which is not under {project.docs.name}/; "
+        line = _config_line(project, nav[1])
+        return [Mistake("mkdocs.yml", line, f"{text}mend it")]
+    return [Mistake("mkdocs.yml", 1, " ".join(message.split()))]
 
 
-def mark_mistakes(project, page):
-    """Marks that could never have an effect, or always have one."""
-    mistakes = []
-    for block in page.blocks:
-        needs = (block.needs or "").partition(".")[0]
-        if needs and not (
-            needs in project.packages or importlib.util.find_spec(needs)
-        ):
-            text = (
-                f"importorskip({block.needs}) skips this block everywhere: "
-                "pyproject.toml installs no such package; mend the name"
-            )
-            mistakes.append(Mistake(page.name, block.line, text))
-        figure, _ = figure_files(project, page, block)
-        if block.figure_tolerance is not None and not figure.is_file():
-            text = f"a figure-tolerance without a figure; {RECORD}, or drop it"
-            mistakes.append(Mistake(page.name, block.line, text))
-    return mistakes
+def _link_mistake(project, told, message):
+    """A link to what isn't there, at the line where it stands."""
+    name, link = f"{project.docs.name}/{told['page']}", told["link"]
+    path = project.root / name
+    lines = path.read_text("utf-8-sig").split("\n") if path.is_file() else []
+    # As it was typed, or with what Markdown makes of it.
+    typed = unquote(link)
+    line = next((n for n, s in enumerate(lines, 1) if typed in s), 1)
+    cure = "mend it"
+    if link.startswith(f"{path.stem}/") and ".svg" in link:
+        cure = f"{RECORD} {name}"
+    what = re.sub(r"Doc file '.*?' contains ", "", message)
+    return Mistake(name, line, f"{what.strip()}; {cure}")
 
 
-def unused_sections(project, pages, snippets):
+# Sections and files
+
+
+def unused_sections(pages, snippets):
     """Sections and files that no page shows."""
-    if any(page.is_unreadable for page in pages):
+    if any(page.mistakes and not page.text for page, _ in pages.values()):
         return []  # a page that can't be read may show them all
     used = {
         (include.file, include.section)
-        for page in pages
-        for include in page.includes()
+        for page, _ in pages.values()
+        for include in page.includes
     }
     mistakes = []
     for file, snippet in snippets.items():
@@ -114,85 +241,32 @@ def unused_sections(project, pages, snippets):
     return mistakes
 
 
-def site_mistakes(project, pages, snippets):
-    """What only the pages' HTML shows: code, pictures, links, anchors."""
-    converter = rendered.renderer(project)
-    htmls, used, mistakes = {}, set(), []
-    sound = {page.name: is_sound(page, snippets) for page in pages}
-    for page in pages:
-        html = rendered.render(page, converter, sound[page.name])
-        htmls[page.name] = rendered.parse_html(html)
-        mistakes += prose_mistakes(page, html)
-    anchors = {
-        project.root / page.name: htmls[page.name].ids
-        for page in pages
-        if not page.is_unreadable
-    }
-    for page in pages:
-        html = htmls[page.name]
-        if sound[page.name]:
-            mistakes += rendered.code_mistakes(project, page, html)
-        mistakes += rendered.host_mistakes(page, html)
-        mistakes += rendered.formula_mistakes(page, html)
-        mistakes += rendered.image_mistakes(project, page, html, used)
-        mistakes += rendered.link_mistakes(project, page, html, anchors)
-    return mistakes + unused_pictures(project, used)
-
-
-def is_sound(page, snippets):
-    """Whether the page's includes can be rendered."""
-    files = {block.include.file for block in page.blocks}
-    broken = {file for file in files if snippets[file].mistakes}
-    return not page.mistakes and not broken
-
-
-def unused_pictures(project, used):
-    """Pictures under docs/ that no page shows (docs/assets/ aside)."""
+def repeated_in_nav(project):
+    """Pages that the navigation names twice: MkDocs takes the last."""
+    count = Counter(_leaves(project.config.get("nav") or []))
     return [
-        Mistake(project.name(path), 1, _why_unused(project, path))
-        for path in sorted(project.docs.rglob("*"))
-        if path.suffix in PICTURES
-        and path.resolve() not in used
-        and "assets" not in path.relative_to(project.docs).parts
-    ]
-
-
-def _why_unused(project, path):
-    page = path.parent.with_suffix(".md")
-    if page.is_file():
-        name = project.name(page)
-        return f"{name} doesn't show this picture; show it there, or delete it"
-    return "no page shows this picture; delete it"
-
-
-def nav_mistakes(project):
-    """Pages that the navigation leaves out, and entries without a page."""
-    nav = project.config.get("nav")
-    if not nav:
-        return []
-    count = Counter(item for item in _leaves(nav) if item.endswith(".md"))
-    listed = count.keys()
-    mistakes = [
         Mistake(
             "mkdocs.yml",
             _config_line(project, name),
-            f"nav names {name}, which is not under {project.docs.name}/; "
-            "mend it",
+            f"nav names {name} {times} times; keep one",
         )
-        for name in sorted(listed)
-        if not (project.docs / name).is_file()
+        for name, times in count.items()
+        if times > 1
     ]
-    for path in project.pages():
-        name = path.relative_to(project.docs).as_posix()
-        if count[name] > 1:
-            line = _config_line(project, name)
-            text = f"nav names {name} {count[name]} times; keep one"
-            mistakes.append(Mistake("mkdocs.yml", line, text))
-        # The blog plugin lists its posts by itself.
-        if name not in listed and "/posts/" not in name:
-            text = "is not in the navigation; add it to nav in mkdocs.yml"
-            mistakes.append(Mistake(project.name(path), 1, text))
-    return mistakes
+
+
+def _leaves(nav):
+    for item in nav:
+        for value in item.values() if isinstance(item, dict) else [item]:
+            if isinstance(value, list):
+                yield from _leaves(value)
+            elif isinstance(value, str):
+                yield value
+
+
+def _config_line(project, text):
+    lines = (project.root / "mkdocs.yml").read_text("utf-8").split("\n")
+    return next((n for n, line in enumerate(lines, 1) if text in line), 1)
 
 
 def shared_outputs(snippets):
@@ -232,29 +306,101 @@ def import_mistakes(project):
     return mistakes
 
 
-def _leaves(nav):
-    for item in nav:
-        for value in item.values() if isinstance(item, dict) else [item]:
-            if isinstance(value, list):
-                yield from _leaves(value)
-            elif isinstance(value, str):
-                yield value
-
-
-def _config_line(project, text):
-    lines = (project.root / "mkdocs.yml").read_text("utf-8").split("\n")
-    return next((n for n, line in enumerate(lines, 1) if text in line), 1)
-
-
 def missing_tests(project, snippets):
     """Python snippets that no test pins down."""
+    folder = Path(project.settings.get("tests", "tests/snippets"))
     mistakes = []
     for file, snippet in snippets.items():
-        path = Path(file)
-        if path.suffix != ".py":
+        if not file.endswith(".py"):
             continue
-        test = "tests/snippets" / path.with_name(f"test_{path.name}")
+        test = folder / Path(file).with_name(f"test_{Path(file).name}")
         if not (project.root / test).is_file():
             text = f"has no test; write {test.as_posix()}"
             mistakes.append(Mistake(snippet.name, 1, text))
+        for path in (Path(snippet.name), test):
+            package = path.with_name("__init__.py").as_posix()
+            if not (project.root / package).is_file():
+                text = (
+                    f"can't be imported by its name; make an empty {package}"
+                )
+                mistakes.append(Mistake(snippet.name, 1, text))
+    return mistakes
+
+
+# Pictures
+
+
+def picture_mistakes(project, pages):
+    """Pictures without words or without their partner, or on no page."""
+    mistakes, used = [], set()
+    for page, url in pages.values():
+        shown = dict(page.images)
+        figures = defaultdict(set)  # which blocks have one
+        for src, alt in page.images:
+            if src.startswith(("http:", "https:", "//", "data:")):
+                continue  # told where the page is read
+            # As typed: MkDocs writes it from the page's address.
+            bare = src.partition("#")[0]
+            target = normpath(join(url, unquote(urlsplit(bare).path)))
+            used.add((project.docs / target).resolve())
+            figures[Path(target).stem].add(target)
+            name = src.removeprefix("../")
+            line = page.line_of(name)
+            if not (alt or "").strip():
+                text = f"{name} has no alt text; say what the picture shows"
+                mistakes.append(Mistake(page.name, line, text))
+            if why := _pair_mistake(src, shown):
+                mistakes.append(Mistake(page.name, line, why))
+        mistakes += _tolerances_without_figure(page, figures)
+    return mistakes + _unused_pictures(project, used)
+
+
+def _pair_mistake(src, shown):
+    """Each figure is shown light and dark, with the same words."""
+    file, _, variant = src.partition("#")
+    match = FIGURE.fullmatch(file)
+    name = src.removeprefix("../")
+    if not match or variant not in ("only-light", "only-dark"):
+        return f"{name} needs #only-dark" if match and match["dark"] else ""
+    if (variant == "only-dark") != bool(match["dark"]):
+        return f"{name}: name-dark.svg goes with #only-dark, and only that"
+    other = (
+        f"{match['stem']}.svg#only-light"
+        if match["dark"]
+        else f"{match['stem']}-dark.svg#only-dark"
+    )
+    if other not in shown:
+        return f"{name} needs {other.removeprefix('../')} beside it"
+    if shown[other] != shown[src]:
+        return f"{name} and its other colours need the same alt text"
+    return ""
+
+
+def _tolerances_without_figure(page, figures):
+    return [
+        Mistake(
+            page.name,
+            block.line,
+            f"a figure-tolerance without a figure; {RECORD}, or drop it",
+        )
+        for block in page.blocks
+        if block.figure_tolerance is not None
+        and block.name.replace(":", "-") not in figures
+    ]
+
+
+def _unused_pictures(project, used):
+    """Pictures under docs/ that no page shows (docs/assets/ aside)."""
+    mistakes = []
+    for path in sorted(project.docs.rglob("*")):
+        place = path.relative_to(project.docs).parts
+        wanted = path.suffix in PICTURES and "assets" not in place
+        if not wanted or path.resolve() in used:
+            continue
+        page = path.parent.with_suffix(".md")
+        text = "no page shows this picture; delete it"
+        if page.is_file():
+            name = project.name(page)
+            text = f"{name} doesn't show this picture; show it, or delete it"
+        mistakes.append(Mistake(project.name(path), 1, text))
     return mistakes

@@ -10,7 +10,36 @@ NUMBER = re.compile(
 )
 
 
-def compare_text(shown, printed, tolerance):
+PROGRESS = re.compile(r"[^\n]*\r(?!\n)")
+ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+def as_on_screen(text):
+    """What is left of printed text on a terminal: \\r begins a line anew."""
+    return PROGRESS.sub("", text.replace("\r\n", "\n"))
+
+
+def why_not_shown(text):
+    """Why a page can't show this output as it was printed, or nothing."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    if ESCAPE.search(text):
+        return "prints escape codes of a terminal (colours?); switch them off"
+    if lines and all(line[0] in " \t" for line in lines):
+        return (
+            "begins each line with a space, which the page can't show; print "
+            "one line without, or strip them"
+        )
+    if any(line.lstrip().startswith("```") for line in lines):
+        return (
+            "prints ```, which would end the output on the page; print its "
+            "repr, or something between"
+        )
+    if "8<-" in text:
+        return "prints 8<-, which the page would take for an include"
+    return ""
+
+
+def compare_text(shown, printed, tolerance, names=("shown", "printed")):
     """How printed text differs from the shown one; empty when it doesn't.
 
     Text has to be equal, runs of spaces aside, and so do whole numbers.
@@ -22,33 +51,32 @@ def compare_text(shown, printed, tolerance):
     reasons = []
     if len(shown_lines) != len(printed_lines):
         reasons.append(
-            f"the page shows {len(shown_lines)} lines, the run printed "
-            f"{len(printed_lines)}"
+            f"{len(shown_lines)} lines {names[0]}, {len(printed_lines)} "
+            f"{names[1]}"
         )
     for number, (left, right) in enumerate(
         zip(shown_lines, printed_lines, strict=False), 1
     ):
-        reason = _compare_line(left, right, tolerance)
+        reason = _compare_line(left, right, tolerance, names)
         if reason:
             reasons.append(f"line {number}: {reason}")
     if not reasons:
         return ""
     diff = difflib.unified_diff(
-        shown_lines, printed_lines, "shown", "printed", lineterm="", n=1
+        shown_lines, printed_lines, *names, lineterm="", n=1
     )
     return "\n".join([*reasons[:5], "", *diff])
 
 
-def _compare_line(shown, printed, tolerance):
+def _compare_line(shown, printed, tolerance, names):
     if _words(shown) != _words(printed):
         return "the text differs"
     for left, right in zip(
         NUMBER.findall(shown), NUMBER.findall(printed), strict=True
     ):
         if not close(left, right, tolerance):
-            return f"{left} is shown, {right} was printed" + _apart(
-                left, right, tolerance
-            )
+            apart = _apart(left, right, tolerance)
+            return f"{left} {names[0]}, {right} {names[1]}{apart}"
     return None
 
 

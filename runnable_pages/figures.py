@@ -1,87 +1,78 @@
-"""Figures as deterministic SVG that carries what it shows.
+"""Figures as SVG, and whether two of them show the same.
 
-A recorded figure holds, in its metadata, the texts and the data that were
-drawn, and a hash of the rest of the file. So a later run can be held against
-it by what the picture says and not by its pixels, and a file that was edited
-by hand is noticed.
+A recorded figure is compared with the run's as readers see it, element by
+element: structure, texts, styles, and the numbers of paths, places and
+pictures within a tolerance. So whatever is visible is compared.
 """
 
-import hashlib
+import base64
+import functools
 import io
-import json
-import math
 import re
+import tomllib
+from pathlib import Path
+from xml.etree import ElementTree
 
-# Light colour -> dark colour, series first. The dark picture is the light one
-# with these swapped: one run draws both.
-PALETTE = {
-    "#1f5fbf": "#7fb2ff",
-    "#8f065b": "#e54b9c",
-    "#7d9927": "#c5e900",
-    "#ba7893": "#ffadb0",
-    "#4e5604": "#838d01",
-    "#1f2430": "#e4e8ef",  # ink
-    "#5b6475": "#a1abbb",  # muted ink
-    "#dfe3ea": "#353c49",  # grid
-}
-SERIES = list(PALETTE)[:5]
-INK, MUTED, GRID = list(PALETTE)[5:]
-DASHES = ["-", "--", "-.", ":", (0, (8, 3))]
-KEPT = 48  # numbers kept of each artist's coordinates
-FIELD = re.compile(r"<metadata>.*?</metadata>", re.S)
-DATA = re.compile(r"<desc>(?P<json>.*?)</desc>", re.S)
+import numpy as np
+
+SVG = "{http://www.w3.org/2000/svg}"
+HREF = "{http://www.w3.org/1999/xlink}href"
+NUMBER = re.compile(r"-?\d+\.?\d*(?:e-?\d+)?")
+COLOUR = re.compile(r"#[0-9a-f]{6}\b")
+# Attributes that hold places, in points.
+PLACES = ("d", "x", "y", "width", "height", "transform", "points")
+MOST_REASONS = 5
 
 
-def use_style():
+@functools.cache
+def settings(root=None):
+    """[tool.runnable_pages] of the pyproject.toml in `root`, or from here."""
+    path = Path(root or Path.cwd()) / "pyproject.toml"
+    toml = tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
+    return toml.get("tool", {}).get("runnable_pages", {})
+
+
+def use_style(root=None):
     """Set matplotlib's defaults for every figure of a page."""
     import matplotlib
-    from cycler import cycler
+    from matplotlib import style
 
+    own = settings(root).get("style")
+    if own:
+        style.use(Path(root or Path.cwd()) / own)
     matplotlib.rcParams.update(
-        {
-            "figure.figsize": (6.4, 3.6),
-            "figure.constrained_layout.use": True,
-            "figure.facecolor": "none",
-            "axes.facecolor": "none",
-            "savefig.facecolor": "none",
-            "axes.prop_cycle": cycler(color=SERIES) + cycler(linestyle=DASHES),
-            "axes.edgecolor": MUTED,
-            "axes.labelcolor": INK,
-            "axes.titlecolor": INK,
-            "axes.titlesize": 12,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "axes.grid": True,
-            "axes.axisbelow": True,
-            "grid.color": GRID,
-            "grid.linewidth": 0.8,
-            "text.color": INK,
-            "xtick.color": MUTED,
-            "ytick.color": MUTED,
-            "font.size": 12,
-            "legend.fontsize": 11,
-            "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],
-            "legend.frameon": False,
-            "lines.linewidth": 1.8,
-            "image.cmap": "cividis",
-            "svg.fonttype": "none",
-            "svg.hashsalt": "runnable-pages",
-        }
+        {"svg.fonttype": "none", "svg.hashsalt": "runnable-pages"}
     )
 
 
 def describe(figure):
-    """What the figure shows, as plain data: texts, and numbers per artist."""
+    """The figure as SVG, the same text for the same drawing."""
     _tidy(figure)
     figure.draw_without_rendering()
-    return {
-        "texts": _shown(figure.texts) + _shown([figure._suptitle]),
-        "axes": [_axes(ax) for ax in figure.axes],
-    }
+    # Laying out again would move everything by a hair.
+    figure.set_layout_engine("none")
+    buffer = io.StringIO()
+    figure.savefig(
+        buffer, format="svg", metadata={"Date": None, "Creator": None}
+    )
+    return _short(buffer.getvalue())
+
+
+def darken(svg, root=None):
+    """The same picture in the dark colours of pyproject.toml."""
+    dark = settings(root).get("dark", {})
+    if not dark:
+        return svg
+    return re.sub(
+        "|".join(dark), lambda m: dark[m[0].lower()], svg, flags=re.I
+    )
 
 
 def _tidy(figure):
-    """No grid on images; eight ticks an axis, where nobody chose them."""
+    """No grid on images; eight ticks an axis, where nobody chose them.
+
+    Curves with a label get it as their name, by which they are told.
+    """
     from matplotlib.ticker import AutoLocator
 
     for ax in figure.axes:
@@ -90,141 +81,10 @@ def _tidy(figure):
         for axis in (ax.xaxis, ax.yaxis):
             if isinstance(axis.get_major_locator(), AutoLocator):
                 axis.get_major_locator().set_params(nbins=7)
-
-
-def _shown(texts):
-    return [t.get_text() for t in texts if t and t.get_text().strip()]
-
-
-def _axes(ax):
-    legend = ax.get_legend()
-    legends = _shown(legend.get_texts()) if legend else []
-    return {
-        "title": _shown([ax.title, ax._left_title, ax._right_title]),
-        "labels": [ax.get_xlabel(), ax.get_ylabel()],
-        "ticks": [_ticks(ax.xaxis), _ticks(ax.yaxis)],
-        "legend": legends,
-        "texts": _shown(ax.texts),
-        "scales": [ax.get_xscale(), ax.get_yscale()],
-        "limits": [_rounded(ax.get_xlim()), _rounded(ax.get_ylim())],
-        "artists": [
-            *map(_line, ax.lines),
-            *map(_collection, ax.collections),
-            *map(_patch, ax.patches),
-            *map(_image, ax.images),
-        ],
-    }
-
-
-def _ticks(axis):
-    low, high = sorted(axis.get_view_interval())
-    return [
-        tick.label1.get_text()
-        for tick in axis.get_major_ticks()
-        if low <= tick.get_loc() <= high and tick.label1.get_visible()
-    ]
-
-
-def _line(line):
-    x, y = line.get_xdata(orig=False), line.get_ydata(orig=False)
-    return _artist("line", line.get_label(), x, y)
-
-
-def _collection(collection):
-    offsets = _plain(collection.get_offsets())
-    if len(offsets) > 1 or not collection.get_paths():
-        x, y = [p[0] for p in offsets], [p[1] for p in offsets]
-        artist = _artist("points", collection.get_label(), x, y)
-    else:
-        points = [
-            v for p in collection.get_paths() for v in _plain(p.vertices)
-        ]
-        x, y = [p[0] for p in points], [p[1] for p in points]
-        artist = _artist("area", collection.get_label(), x, y)
-    values = collection.get_array()
-    if values is not None:
-        artist["values"] = _thin(_plain(values.ravel()))
-    return artist
-
-
-def _patch(patch):
-    path = patch.get_patch_transform().transform_path(patch.get_path())
-    points = _plain(path.vertices)
-    return _artist("patch", patch.get_label(), *zip(*points, strict=True))
-
-
-def _image(image):
-    values = image.get_array()
-    rows, columns = values.shape[:2]
-    step_y, step_x = max(1, rows // 7), max(1, columns // 7)
-    artist = _artist("image", image.get_label(), *_extent(image))
-    artist["shape"] = [rows, columns]
-    thinned = values[::step_y, ::step_x].ravel()
-    artist["values"] = _rounded(_plain(thinned)[: KEPT * 2])
-    return artist
-
-
-def _extent(image):
-    left, right, bottom, top = image.get_extent()
-    return [left, right], [bottom, top]
-
-
-def _artist(kind, label, x, y):
-    x, y = _plain(x), _plain(y)
-    # matplotlib numbers artists without a label by itself.
-    label = "" if str(label).startswith("_") else str(label)
-    return {
-        "kind": kind,
-        "label": label,
-        "count": len(x),
-        "x": _thin(x),
-        "y": _thin(y),
-    }
-
-
-def _plain(values):
-    return values.tolist() if hasattr(values, "tolist") else list(values)
-
-
-def _thin(values):
-    """A few dozen numbers that stand for all: the extremes of each stretch.
-
-    Every number is kept where there are few. Else each stretch gives its
-    smallest and largest, so that a peak can't hide between kept points.
-    """
-    if len(values) <= KEPT:
-        return _rounded(values)
-    stretches = KEPT // 2
-    edges = [len(values) * i // stretches for i in range(stretches + 1)]
-    kept = []
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
-        finite = [v for v in values[start:end] if v is not None and v == v]
-        kept += [min(finite), max(finite)] if finite else [None, None]
-    return _rounded(kept)
-
-
-def _rounded(values):
-    """Six digits; what JSON can't hold (NaN) becomes None."""
-    return [
-        None
-        if value is None or not math.isfinite(value)
-        else float(f"{float(value):.6g}")
-        for value in values
-    ]
-
-
-# Files
-
-
-def save(figure):
-    """The figure as two SVG texts, light and dark."""
-    description = describe(figure)
-    # Laying out again would move everything by a hair.
-    figure.set_layout_engine("none")
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", metadata={"Date": None})
-    svg = _short(buffer.getvalue())
-    return tuple(_with_metadata(s, description) for s in (svg, _darken(svg)))
+        for artist in (*ax.lines, *ax.collections, *ax.images):
+            label = str(artist.get_label())
+            if not label.startswith("_") and artist.get_gid() is None:
+                artist.set_gid(f"curve {label}")
 
 
 def _short(svg):
@@ -237,140 +97,271 @@ def _short(svg):
     return re.sub(r"[ \t]+\n", "\n", svg)
 
 
-def _darken(svg):
-    return re.sub(
-        "|".join(PALETTE), lambda match: PALETTE[match[0]], svg, flags=re.I
-    )
-
-
-def _with_metadata(svg, description):
-    body = FIELD.sub("<metadata/>", svg, count=1)
-    data = {"sha256": _digest(body), **description}
-    # The texts may hold anything, and this stands in XML.
-    text = json.dumps(data, separators=(",", ":"))
-    text = text.replace("&", "\\u0026").replace("<", "\\u003c")
-    text = text.replace(">", "\\u003e")
-    field = f"<metadata><desc>{text}</desc></metadata>"
-    return body.replace("<metadata/>", field, 1)
-
-
-def _digest(body):
-    return hashlib.sha256(body.encode()).hexdigest()
-
-
-def read(svg):
-    """What a recorded figure says it shows. Raises ValueError if it can't."""
-    match = DATA.search(svg)
-    if match is None:
-        raise ValueError("holds no data of its run; it was not recorded")
-    data = json.loads(match["json"])
-    body = FIELD.sub("<metadata/>", svg, count=1)
-    if data.pop("sha256", None) != _digest(body):
-        raise ValueError("was changed by hand since it was recorded")
-    return data
-
-
 # Comparing
 
 
 def compare(recorded, drawn, tolerance):
-    """How a drawn figure differs from the recorded one: a list of reasons."""
-    reasons = _differ("texts", recorded["texts"], drawn["texts"])
-    if len(recorded["axes"]) != len(drawn["axes"]):
-        return [
-            f"{len(recorded['axes'])} axes recorded, "
-            f"{len(drawn['axes'])} drawn"
+    """How a drawn figure differs from the recorded one: a list of reasons.
+
+    Both are SVG texts. The tolerance is a share of the axes' size, of a
+    colour's range and, for markers, of their own size.
+    """
+    try:
+        sides = [_Svg(text) for text in (recorded, drawn)]
+    except ElementTree.ParseError as error:
+        return [f"can't be read as SVG ({error})"]
+    comparison = _Comparison(*sides, tolerance)
+    comparison.walk(*(side.root for side in sides), "figure", None)
+    return comparison.reasons[:MOST_REASONS]
+
+
+class _Svg:
+    def __init__(self, text):
+        self.root = ElementTree.fromstring(text)
+        self.by_id = {e.get("id"): e for e in self.root.iter() if e.get("id")}
+
+
+class _Comparison:
+    """Walks two trees side by side and collects what differs."""
+
+    def __init__(self, old, new, tolerance):
+        self.old, self.new, self.tolerance = old, new, tolerance
+        self.reasons = []
+
+    def tell(self, name, text):
+        self.reasons.append(f"{name}: {text}")
+
+    def walk(self, old, new, name, scale):
+        """Compare two elements and what they hold.
+
+        name is how the place is told. scale is the (width, height) of the
+        axes around, in points; None outside of axes.
+        """
+        name = _name(old, name)
+        if name.startswith("axes") and old.get("id", "").startswith("axes"):
+            scale = _size(next(old.iter(SVG + "path"), None)) or scale
+        scale = scale or _viewbox(self.old.root)
+        kinds = [(e.tag, (e.text or "").strip()) for e in (old, new)]
+        if kinds[0][0] != kinds[1][0]:
+            tags = [tag.replace(SVG, "") for tag, _ in kinds]
+            return self.tell(name, f"{tags[0]} recorded, {tags[1]} drawn")
+        if kinds[0][1] != kinds[1][1]:
+            self.tell(
+                name, f"text {kinds[0][1]!r} recorded, {kinds[1][1]!r} drawn"
+            )
+        self.attributes(old, new, name, scale)
+        if old.tag == SVG + "defs":
+            return None  # compared where it is used
+        children = [
+            [c for c in e if c.tag != SVG + "metadata"] for e in (old, new)
         ]
-    for old, new in zip(recorded["axes"], drawn["axes"], strict=True):
-        reasons += _compare_axes(old, new, tolerance)
-    return reasons
+        if len(children[0]) != len(children[1]):
+            counts = [len(side) for side in children]
+            return self.tell(
+                name, f"{counts[0]} parts recorded, {counts[1]} drawn"
+            )
+        for pair in zip(*children, strict=True):
+            self.walk(*pair, name, scale)
+
+    def attributes(self, old, new, name, scale):
+        for key in sorted(old.attrib.keys() | new.attrib.keys()):
+            pair = old.get(key), new.get(key)
+            if pair[0] == pair[1] and key not in (HREF, "clip-path"):
+                continue
+            short = key.rpartition("}")[2]
+            if None in pair:
+                self.tell(name, f"{short} {pair[0]} recorded, {pair[1]} drawn")
+            elif key in (HREF, "clip-path"):
+                self.references(*pair, name, scale)
+            elif key in PLACES:
+                if moved := _moved(*pair, scale, self.tolerance):
+                    self.tell(name, moved)
+            elif key == "style":
+                if other := _other_style(*pair, self.tolerance):
+                    self.tell(name, other)
+            elif key != "id" or "curve" in pair[0] + pair[1]:
+                self.tell(name, f"{short} {pair[0]} recorded, {pair[1]} drawn")
+
+    def references(self, old, new, name, scale):
+        """What the two refer to: pictures, markers, frames of clips."""
+        if old.startswith("data:"):
+            if other := _other_picture(old, new, self.tolerance):
+                self.tell(name, other)
+            return
+        parts = [re.sub(r"url\(|[#)]", "", value) for value in (old, new)]
+        parts = [
+            s.by_id.get(p)
+            for s, p in zip((self.old, self.new), parts, strict=True)
+        ]
+        if None in parts:
+            self.tell(name, f"{old} recorded, {new} drawn")
+            return
+        if key_of(parts[0]) == key_of(parts[1]):
+            return
+        own = _size(parts[0]) or scale
+        # A marker is held to its own size; an area to that of its axes.
+        is_area = own[0] > scale[0] / 5 or own[1] > scale[1] / 5
+        self.walk(*parts, name, scale if is_area else (max(own), max(own)))
 
 
-def _differ(what, old, new):
-    return [f"{what}: {old} recorded, {new} drawn"] if old != new else []
-
-
-def _compare_axes(old, new, tolerance):
-    reasons = []
-    for key in ("title", "labels", "ticks", "legend", "texts", "scales"):
-        reasons += _differ(key, old[key], new[key])
-    ranges = [
-        _Range(limits, scale, tolerance)
-        for limits, scale in zip(old["limits"], old["scales"], strict=True)
+def key_of(element):
+    """The element's text, its ids aside."""
+    return [
+        (e.tag, {k: v for k, v in e.attrib.items() if k != "id"}, e.text)
+        for e in element.iter()
     ]
-    for name, axis, limits in zip("xy", ranges, new["limits"], strict=True):
-        moved = axis.moved(axis.limits, limits)
-        if moved:
-            reasons.append(f"limits of {name}: {moved}")
-    kinds = [[a["kind"] for a in side["artists"]] for side in (old, new)]
-    if kinds[0] != kinds[1]:
-        return [*reasons, *_differ("artists", *kinds)]
-    for number, (left, right) in enumerate(
-        zip(old["artists"], new["artists"], strict=True), 1
-    ):
-        reasons += _compare_artist(number, left, right, ranges, tolerance)
-    return reasons
 
 
-def _compare_artist(number, old, new, ranges, tolerance):
-    name = (
-        f"{old['kind']} {old['label']!r}"
-        if old["label"]
-        else (f"{old['kind']} {number}")
+def _name(element, name):
+    """How the place of an element is told: its axes, or its curve."""
+    own = element.get("id") or ""
+    if own.startswith("curve "):
+        return own
+    if own.startswith("axes_"):
+        return own.replace("_", " ")
+    kinds = "matplotlib.axis|xtick|ytick|legend|text|line2d|patch"
+    if re.match(kinds, own) and not name.startswith("curve"):
+        axes = name.split(",")[0]
+        return f"{axes}, {own.replace('_', ' ').replace('matplotlib.', '')}"
+    return name
+
+
+def _viewbox(root):
+    return tuple(float(v) for v in root.get("viewBox").split()[2:])
+
+
+def _size(element):
+    """The width and height of a path, or of the frame of a clip."""
+    if element is None:
+        return None
+    path = (
+        element
+        if element.get("d")
+        else next(element.iter(SVG + "path"), element)
     )
-    if old["count"] != new["count"] or old["label"] != new["label"]:
-        return [
-            f"{name}: {old['count']} points recorded, {new['count']} drawn "
-            f"as {new['label']!r}"
-        ]
-    reasons = _differ(f"{name}, shape", old.get("shape"), new.get("shape"))
-    for coordinate, axis in zip("xy", ranges, strict=True):
-        moved = axis.moved(old[coordinate], new[coordinate])
-        if moved:
-            reasons.append(f"{name}, {coordinate}: {moved}")
-    if "values" in old:
-        finite = [v for v in old["values"] if v is not None] or [0, 1]
-        values = _Range([min(finite), max(finite)], "linear", tolerance)
-        moved = values.moved(old["values"], new.get("values", []))
-        if moved:
-            reasons.append(f"{name}, values: {moved}")
-    return reasons
+    points = _points(path.get("d") or "")
+    if len(points) < 2:
+        return None
+    return tuple(max(float(s), 1.0) for s in np.ptp(points, axis=0))
 
 
-class _Range:
-    """An axis: its limits and scale, and how far along it two values are."""
+def _points(path):
+    """The points of a path, (n, 2); those of NaN are left out by SVG."""
+    numbers = np.array([float(v) for v in NUMBER.findall(path)])
+    return numbers[: len(numbers) // 2 * 2].reshape(-1, 2)
 
-    def __init__(self, limits, scale, tolerance):
-        self.limits, self.scale, self.tolerance = limits, scale, tolerance
 
-    def _along(self, value):
-        """Where the value stands: 0 at the first limit, 1 at the last."""
-        low, high = (self._scaled(limit) for limit in self.limits)
-        share = (self._scaled(value) - low) / ((high - low) or 1.0)
-        # What is out of sight may differ as it likes.
-        return min(max(share, -0.1), 1.1)
+def _moved(old, new, scale, tolerance):
+    """How far places moved, where that is more than the tolerance."""
+    kinds = [NUMBER.sub("0", text) for text in (old, new)]
+    numbers = [
+        np.array([float(v) for v in NUMBER.findall(text)])
+        for text in (old, new)
+    ]
+    along = np.resize(scale, len(numbers[0]))
+    if "scale" in old or "rotate" in old:
+        along = np.full(len(numbers[0]), max(scale))
+    if kinds[0] == kinds[1]:
+        shares = np.abs(numbers[0] - numbers[1]) / along
+        worst = float(shares.max(initial=0.0))
+        at = int(shares.argmax()) // 2 + 1 if len(shares) else 0
+        where = f" at point {at} of {(len(shares) + 1) // 2}"
+        if worst <= tolerance and (change := _resized(old, new)) > tolerance:
+            return f"a marker changed by {change:.1%} of its size"
+    else:
+        worst, where = _apart(_points(old), _points(new), scale), ""
+    if worst <= tolerance:
+        return ""
+    return (
+        f"moved by {worst:.1%} of the range{where}; the tolerance is "
+        f"{tolerance:.1%}"
+    )
 
-    def _scaled(self, value):
-        if self.scale == "log":
-            return math.log10(value) if value > 0 else -math.inf
-        return value
 
-    def moved(self, old, new):
-        """What moved further than the tolerance, or an empty text."""
-        if len(old) != len(new):
-            return f"{len(old)} numbers recorded, {len(new)} drawn"
-        worst, at = 0.0, None
-        for index, (left, right) in enumerate(zip(old, new, strict=True)):
-            if left is None or right is None:
-                distance = 0.0 if left == right else math.inf
-            else:
-                distance = abs(self._along(left) - self._along(right))
-            if distance > worst:
-                worst, at = distance, index
-        if worst <= self.tolerance:
-            return ""
-        return (
-            f"{old[at]} recorded, {new[at]} drawn at number {at + 1} of "
-            f"{len(old)}: moved by {worst:.1%} of the range, the tolerance "
-            f"is {self.tolerance:.1%}"
+def _resized(old, new):
+    """How far a closed shape of six or more points changed, in its sizes.
+
+    A marker or an arrow: on the scale of the axes it may hide.
+    """
+    shapes = [_points(text) for text in (old, new)]
+    if not old.rstrip().endswith("z") or len(shapes[0]) < 6:
+        return 0.0
+    size = max(float(np.ptp(shapes[0], axis=0).max()), 1.0)
+    old, new = (s - s.mean(axis=0) for s in shapes)
+    return float(np.abs(old - new).max()) / size
+
+
+def _apart(old, new, scale):
+    """The largest distance of a point from the other curve, both ways.
+
+    For curves that have not the same number of points: matplotlib leaves
+    out points that it can do without, or that are out of sight.
+    """
+    if min(len(old), len(new)) < 2:
+        return np.inf
+    curves = [_dense(points / scale) for points in (old, new)]
+    distances = np.abs(curves[0][:, None] - curves[1][None]).max(axis=2)
+    return float(max(distances.min(axis=0).max(), distances.min(axis=1).max()))
+
+
+def _dense(points, n=800):
+    """n points along a curve, at equal distances."""
+    steps = np.r_[0.0, np.cumsum(np.abs(np.diff(points, axis=0)).sum(axis=1))]
+    along = np.linspace(0, steps[-1], n)
+    return np.stack([np.interp(along, steps, points[:, i]) for i in (0, 1)], 1)
+
+
+def _other_style(old, new, tolerance):
+    """The first part of a style that differs."""
+    pairs = [
+        dict(
+            part.strip().split(":", 1)
+            for part in text.split(";")
+            if part.strip()
         )
+        for text in (old, new)
+    ]
+    for key in sorted(pairs[0].keys() | pairs[1].keys()):
+        left, right = (side.get(key, "").strip() for side in pairs)
+        if left != right and not _close_styles(key, left, right, tolerance):
+            return f"{key} {left or 'none'} recorded, {right or 'none'} drawn"
+    return ""
+
+
+def _close_styles(key, left, right, tolerance):
+    if COLOUR.fullmatch(left) and COLOUR.fullmatch(right):
+        channels = [
+            np.array([int(c[i : i + 2], 16) for i in (1, 3, 5)])
+            for c in (left, right)
+        ]
+        return np.abs(channels[0] - channels[1]).max() <= 255 * tolerance
+    if key.endswith("opacity") and left and right:
+        return abs(float(left) - float(right)) <= tolerance
+    return False
+
+
+def _other_picture(old, new, tolerance):
+    """How two pictures inside a figure differ, pixel by pixel."""
+    from matplotlib.image import imread
+
+    pictures = [
+        imread(io.BytesIO(base64.b64decode(data.partition(",")[2])))
+        for data in (old, new)
+    ]
+    shapes = [picture.shape[:2] for picture in pictures]
+    if shapes[0] != shapes[1]:
+        return f"a picture of {shapes[0]} pixels recorded, {shapes[1]} drawn"
+    old, new = (
+        p[..., :3] * p[..., 3:] if p.shape[-1] == 4 else p for p in pictures
+    )
+    change = (
+        np.abs(old - new).max(axis=-1) if old.ndim == 3 else np.abs(old - new)
+    )
+    if change.max() <= tolerance:
+        return ""
+    row, column = np.unravel_index(change.argmax(), change.shape)
+    return (
+        f"pixel ({row}, {column}) of {shapes[0]} differs by "
+        f"{change.max():.1%} of a colour's range; the tolerance is "
+        f"{tolerance:.1%}"
+    )

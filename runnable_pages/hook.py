@@ -1,7 +1,9 @@
 """Tell authors their mistakes while MkDocs builds: in the log, on the page.
 
 A page without mistakes passes through untouched. One with mistakes is built
-all the same, so that `mkdocs serve` survives it and shows what to mend.
+all the same, so that `mkdocs serve` survives it and shows what to mend. With
+`mkdocs serve --dirty`, a page counts as modified when anything that it shows
+is newer.
 """
 
 import ast
@@ -12,12 +14,12 @@ from pathlib import Path
 
 from mkdocs.exceptions import Abort
 
-from runnable_pages import rendered
-from runnable_pages.check import nav_mistakes, order_mistakes
-from runnable_pages.pages import parse_page
+from runnable_pages.page import (
+    DIRECTIVE,
+    read_page,
+    without_dead_includes,
+)
 from runnable_pages.project import Mistake, Project, Unreadable, read_text
-from runnable_pages.prose import prose_mistakes
-from runnable_pages.sections import read_snippet
 
 DOCSTRINGS = re.compile(r"^[ \t]*::: ([\w.]+)(?:\n[ \t]+\S.*)*", re.M)
 
@@ -25,25 +27,26 @@ log = logging.getLogger("mkdocs.hooks.runnable_pages")
 
 
 class _Build:
-    """What the events of one build share."""
+    """What the events of one build share, and titles those of all."""
 
     project = None
-    serving = False
+    serving = dirty = False
     mistakes = set()
-    pages = {}
+    pages = {}  # as read, by their path from docs/
+    told = {}  # mistakes found before a page was rendered
+    titles = {}
 
 
 def on_startup(command, dirty):
     """Remember whether an author is watching."""
-    _Build.serving = command == "serve"
+    _Build.serving, _Build.dirty = command == "serve", dirty
 
 
 def on_config(config):
     """Start a build: read mkdocs.yml anew."""
     _Build.project = Project.load(Path(config.config_file_path).parent)
-    _Build.mistakes, _Build.pages = set(), {}
+    _Build.mistakes, _Build.pages, _Build.told = set(), {}, {}
     _tell(_Build.project.mistakes)
-    _tell(nav_mistakes(_Build.project))
     return config
 
 
@@ -52,56 +55,71 @@ def on_files(files, config):
     for file in files.documentation_pages():
         if file.abs_src_path is None:
             continue
+        path = Path(file.abs_src_path)
         try:
-            read_text(_Build.project, Path(file.abs_src_path))
+            text = read_text(_Build.project, path)
         except Unreadable as error:
             _tell([error.mistake])
+            _Build.pages[file.src_uri] = read_page(_Build.project, path)
             file.content_string = _box([error.mistake])
+            continue
+        if _Build.dirty and not file.is_modified() and _is_old(file, text):
+            file.is_modified = lambda: True
     return files
 
 
+def on_nav(nav, config, files):
+    """Pages that a dirty build doesn't read keep their titles."""
+    for page in nav.pages:
+        if _Build.dirty and not page.file.is_modified():
+            page.title = _Build.titles.get(page.file.src_uri, page.title)
+    return nav
+
+
+def on_page_context(context, page, config, nav):
+    """Remember the title that was built."""
+    _Build.titles[page.file.src_uri] = page.title
+    return context
+
+
+def _is_old(file, text):
+    """Whether something that the page shows is newer than its HTML."""
+    project = _Build.project
+    shown = [
+        project.snippets / match["file"]
+        for match in map(DIRECTIVE.fullmatch, text.split("\n"))
+        if match
+    ]
+    shown += [
+        (project.root / name.replace(".", "/")).with_suffix(".py")
+        for name in DOCSTRINGS.findall(text)
+    ]
+    built = Path(file.abs_dest_path).stat().st_mtime
+    times = [path.stat().st_mtime for path in shown if path.is_file()]
+    return max(times, default=0) > built
+
+
 def on_page_markdown(markdown, page, config, files):
-    """Hold a page to its snippets before it is rendered."""
+    """Take out what would end the build, and remember what was wrong."""
     path = Path(page.file.abs_src_path or "")
     if not path.is_file() or not path.is_relative_to(_Build.project.docs):
         return markdown
-    try:
-        text = read_text(_Build.project, path)
-    except Unreadable:
-        return markdown
-    parsed = parse_page(_Build.project, path, text)
-    mistakes = set(parsed.mistakes)
-    snippets = _snippets_of(parsed)
-    for snippet in snippets.values():
-        mistakes.update(snippet.mistakes)
-    mistakes.update(order_mistakes(parsed, snippets))
-    if _Build.serving and (unread := set(_unreadable_modules(text))):
-        # mkdocstrings would end the build, and the served page hang.
-        mistakes.update(unread)
+    told = set(_unreadable_modules(markdown)) if _Build.serving else set()
+    if told:  # mkdocstrings would end the build, and the served page hang
         markdown = DOCSTRINGS.sub("", markdown)
-    if not mistakes:
-        _Build.pages[page.file.src_uri] = parsed
-        return markdown
-    _tell(mistakes)
-    return _box(mistakes) + "\n\n" + rendered.without_includes(markdown)
+    _Build.told[page.file.src_uri] = told
+    lines = without_dead_includes(_Build.project, markdown.split("\n"))
+    return "\n".join(lines)
 
 
 def on_page_content(html, page, config, files):
     """Hold what was rendered to what the run executes."""
-    parsed = _Build.pages.get(page.file.src_uri)
-    project = _Build.project
-    if parsed is None:
+    uri = page.file.src_uri
+    if uri not in _Build.told:
         return html
-    prose = prose_mistakes(parsed, html)
-    if not prose and rendered.is_right(project, parsed, html):
-        return html
-    seen = rendered.parse_html(html)
-    mistakes = {
-        *rendered.code_mistakes(project, parsed, seen),
-        *rendered.host_mistakes(parsed, seen),
-        *rendered.formula_mistakes(parsed, seen),
-        *prose,
-    }
+    parsed = read_page(_Build.project, Path(page.file.abs_src_path), html)
+    _Build.pages[uri] = parsed
+    mistakes = {*parsed.mistakes, *_Build.told[uri]}
     _tell(mistakes)
     return _box(mistakes) + html if mistakes and _Build.serving else html
 
@@ -111,16 +129,6 @@ def on_post_build(config):
     if _Build.mistakes and not _Build.serving:
         count = len(_Build.mistakes)
         raise Abort(f"mistakes in pages or snippets, listed above: {count}")
-
-
-def _snippets_of(parsed):
-    project = _Build.project
-    files = {b.include.file for b in parsed.blocks}
-    return {
-        file: read_snippet(project, project.snippets / file)
-        for file in files
-        if (project.snippets / file).is_file()
-    }
 
 
 def _unreadable_modules(text):
@@ -146,6 +154,4 @@ def _box(mistakes):
     """The mistakes as a box at the top of a page."""
     lines = [Mistake(m.path, m.line, html.escape(m.text)) for m in mistakes]
     items = "".join(f"<li>{line}</li>" for line in sorted(lines))
-    box = f'<div class="admonition failure"><ul>{items}</ul></div>'
-    # A section mark in a message must not be taken for one.
-    return re.sub(r"8<-", "8&lt;-", box)
+    return f'<div class="admonition failure"><ul>{items}</ul></div>'

@@ -9,9 +9,12 @@ from pathlib import Path
 import markdown
 import yaml
 from mkdocs.utils.yaml import get_yaml_loader
-from pymdownx.snippets import SnippetExtension
+from pymdownx.snippets import SnippetExtension, SnippetMissingError
 
 SNIPPETS = "pymdownx.snippets"
+HIGHLIGHT = "pymdownx.highlight"
+# Code without colours.
+PLAIN = {"extend_pygments_lang": [{"name": "python", "lang": "text"}]}
 # The parsers in C are ten times as fast, where PyYAML was built with them.
 SAFE_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 CONFIG_LOADER = get_yaml_loader(getattr(yaml, "CLoader", yaml.Loader))
@@ -54,7 +57,7 @@ class Project:
     extensions: list
     extension_configs: dict
     mistakes: list = field(default_factory=list)
-    preload: list = field(default_factory=list)
+    settings: dict = field(default_factory=dict)
     packages: set = field(default_factory=set)
 
     @classmethod
@@ -87,8 +90,12 @@ class Project:
         return Path(path).relative_to(self.root).as_posix()
 
     def pages(self):
-        """Every Markdown file under docs/, sorted."""
-        return sorted(self.docs.rglob("*.md"))
+        """Every Markdown file under docs/ that MkDocs reads, sorted."""
+        return [
+            path
+            for path in sorted(self.docs.rglob("*.md"))
+            if not _is_hidden(path.relative_to(self.docs))
+        ]
 
     def snippet_files(self):
         """Every file under snippets/ that could be shown, sorted."""
@@ -96,6 +103,7 @@ class Project:
             path
             for path in self.snippets.rglob("*")
             if path.is_file()
+            and not _is_hidden(path.relative_to(self.snippets))
             and path.name != "__init__.py"
             and not path.name.endswith(".results.json")
             and "__pycache__" not in path.parts
@@ -109,6 +117,30 @@ class Project:
         lines = self._preprocessor.run([f'--8<-- "{file}:{section}"'])
         return "\n".join(lines).strip("\n") + "\n"
 
+    def has(self, file, section):
+        """Whether there is such a section."""
+        try:
+            return bool(self.include(file, section))
+        except SnippetMissingError:
+            return False
+
+    def render(self, text):
+        """The HTML of Markdown, by the extensions of mkdocs.yml.
+
+        Not coloured: that takes half of the time and changes no word.
+        """
+        self._markdown.reset()
+        return self._markdown.convert(text)
+
+    @cached_property
+    def _markdown(self):
+        configs = dict(self.extension_configs)
+        plain = {**configs.get(HIGHLIGHT, {}), **PLAIN}
+        return markdown.Markdown(
+            extensions=list(dict.fromkeys([*self.extensions, HIGHLIGHT])),
+            extension_configs={**configs, HIGHLIGHT: plain},
+        )
+
     @cached_property
     def _preprocessor(self):
         extension = SnippetExtension(**self.extension_configs[SNIPPETS])
@@ -116,10 +148,18 @@ class Project:
         return md.preprocessors["snippet"]
 
 
+def _is_hidden(path):
+    """Whether it begins with a dot, as what editors leave beside a file."""
+    return any(part.startswith(".") for part in path.parts)
+
+
 def read_text(project, path):
-    """The file's text. Raises Unreadable when it isn't UTF-8."""
+    """The file's text, as MkDocs reads it: a byte-order mark is no part of it.
+
+    Raises Unreadable when it isn't UTF-8.
+    """
     try:
-        return Path(path).read_text(encoding="utf-8")
+        return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = Path(path).read_bytes()[: error.start].count(b"\n") + 1
         raise Unreadable(
@@ -150,16 +190,15 @@ def _read_config(path):
 
 
 def _pyproject(path):
-    """What pyproject.toml tells.
+    """What pyproject.toml tells: [tool.runnable_pages], and all packages.
 
-    The modules that most pages import, from [tool.runnable_pages], and the
-    packages that are installed, extras included.
+    Packages are those that are installed, extras included.
     """
     if not path.is_file():
-        return [], set()
-    settings = tomllib.loads(path.read_text("utf-8"))
-    own = settings.get("tool", {}).get("runnable_pages", {})
-    package = settings.get("project", {})
+        return {}, set()
+    toml = tomllib.loads(path.read_text("utf-8"))
+    own = toml.get("tool", {}).get("runnable_pages", {})
+    package = toml.get("project", {})
     groups = [
         package.get("dependencies", []),
         *package.get("optional-dependencies", {}).values(),
@@ -167,7 +206,7 @@ def _pyproject(path):
     names = {
         re.split(r"[^\w.-]", name)[0] for group in groups for name in group
     }
-    return own.get("preload", []), names
+    return own, names
 
 
 def _extensions(config):

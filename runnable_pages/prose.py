@@ -7,9 +7,16 @@ typed. The HTML tells them.
 
 import re
 from collections import Counter
+from html import unescape
 
 from runnable_pages.project import Mistake
 
+BOX = re.compile(r"[ \t]*(?:!!!|\?\?\?\+?) +(?P<type>[\w-]+)")
+# The types of boxes that the theme has a colour and a sign for.
+BOXES = (
+    "note, abstract, info, tip, success, question, warning, failure, danger, "
+    "bug, example, quote"
+)
 NOT_PROSE = re.compile(
     r"<(pre|code|math|script|style|svg)\b.*?</\1>|<!--.*?-->", re.S
 )
@@ -45,6 +52,16 @@ TYPED = [  # (what stands in the HTML, what to do about it)
     ),
     (r"\[[^\]\[\n]+\]\([^)\n]*\)?", "a link that isn't one; mend its address"),
     (r"\*\*\S[^\n<]*", "** that never ends; close it, or write \\*\\*"),
+    (
+        r"(?<=<li>)\[[ xX]\] [^\n<]*|\+\+[a-z][\w+-]*\+\+|~~\S[^\n<]*?~~"
+        r"|==\S[^\n<]*?==|(?<![\w:]):[a-z][a-z0-9_+-]+:(?![\w:])",
+        "an extension that isn't switched on; write it in plain Markdown",
+    ),
+    (
+        r"`(?:</span>)?\d[^\n<]*",
+        "digits right after a formula or code; for a price write \\$5, else "
+        "put a space between",
+    ),
 ]
 TYPED = [(re.compile(pattern, re.M), text) for pattern, text in TYPED]
 EMPTY_BOX = re.compile(
@@ -56,6 +73,9 @@ EMPTY_BOX = re.compile(
 def prose_mistakes(page, html):
     """What the page's HTML shows as it was typed, or leaves open."""
     bare = NOT_PROSE.sub("`", html)
+    bad = re.findall(r'class="math-error">(.*?)</strong>', bare)
+    told = [f"{unescape(text)}; mend it" for text in bad]
+    formulas = [_mistake(page, t.partition("`")[2], t) for t in told]
     mistakes = [
         _mistake(page, match[0], f"{text}: {_short(match[0])!r}")
         for pattern, text in TYPED
@@ -65,7 +85,22 @@ def prose_mistakes(page, html):
         _box_mistake(page, match["title"])
         for match in EMPTY_BOX.finditer(bare)
     ]
-    return mistakes + _tag_mistakes(page, bare)
+    return (
+        formulas + mistakes + _unknown_boxes(page) + _tag_mistakes(page, bare)
+    )
+
+
+def _unknown_boxes(page):
+    """Boxes of a type that has no colour and no sign."""
+    return [
+        Mistake(
+            page.name,
+            number,
+            f"there is no box {box['type']!r}; write one of {BOXES}",
+        )
+        for number, line in enumerate(page.text.split("\n"), 1)
+        if (box := BOX.match(line)) and box["type"] not in BOXES.split(", ")
+    ]
 
 
 def _box_mistake(page, title):
@@ -102,7 +137,7 @@ def _tag_mistakes(page, bare):
 
 def _mistake(page, shown, text):
     """The mistake, at the first line of the page that has what is shown."""
-    words = _short(shown)[:16].split("`")[0].strip()
+    words = _short(shown).lstrip("`")[:16].split("`")[0].strip()
     lines = page.text.split("\n")
     line = next((n for n, s in enumerate(lines, 1) if words in s), 1)
     return Mistake(page.name, line, text)

@@ -4,24 +4,21 @@
 outputs and figures from the run. Nothing else ever writes them.
 """
 
-import functools
 import importlib.util
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from pymdownx.snippets import SnippetMissingError
 
 from runnable_pages import figures
+from runnable_pages.arithmetic import arithmetics
 from runnable_pages.check import check
-from runnable_pages.compare import compare_text
-from runnable_pages.memory import (
-    PASSED,
-    fingerprint,
-    is_named,
-    recall,
-    remember,
-    sources,
+from runnable_pages.compare import (
+    as_on_screen,
+    compare_text,
+    why_not_shown,
 )
-from runnable_pages.pages import read_page
+from runnable_pages.page import read_page
 from runnable_pages.project import Project, Unreadable
 from runnable_pages.record import Recorder
 from runnable_pages.session import PageRun, prepare
@@ -31,6 +28,10 @@ FIGURE_TOLERANCE = 0.05  # of an axis's range
 PROJECT = pytest.StashKey()
 CHECKED = pytest.StashKey()
 RECORDED = pytest.StashKey()
+CURE = (
+    "print fewer digits, a rank or a ratio, or the end of a run; or train at "
+    "a rate that isn't chaotic"
+)
 
 
 def pytest_addoption(parser):
@@ -39,7 +40,8 @@ def pytest_addoption(parser):
     group.addoption(
         "--record",
         action="store_true",
-        help="write the outputs and figures of the pages that are run",
+        help="write the outputs and figures of the pages that are run, where "
+        "the arithmetics of other processors agree",
     )
     group.addoption(
         "--fresh",
@@ -58,18 +60,19 @@ def pytest_configure(config):
         config.stash[PROJECT] = Project.load(config.rootpath)
     except Unreadable as error:
         raise pytest.UsageError(str(error)) from None
-    prepare(config.stash[PROJECT].preload)
+    prepare(config.stash[PROJECT].settings.get("preload", []))
 
 
 def pytest_collect_file(file_path, parent):
-    """Collect pages, and snippets and mkdocs.yml for their sync checks."""
+    """Collect pages, and mkdocs.yml for what belongs to no page."""
     project = parent.config.stash[PROJECT]
     if project is None:
         return None
-    if file_path.suffix == ".md" and file_path.is_relative_to(project.docs):
-        return PageFile.from_parent(parent, path=file_path)
     if file_path == project.root / "mkdocs.yml":
         return SyncFile.from_parent(parent, path=file_path)
+    is_page = file_path.suffix == ".md" and not file_path.name.startswith(".")
+    if is_page and file_path.is_relative_to(project.docs):
+        return PageFile.from_parent(parent, path=file_path)
     return None
 
 
@@ -89,10 +92,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_terminal_summary(terminalreporter, config):
-    """Say what was recorded, or not run again."""
-    skipped = terminalreporter.stats.get("skipped", [])
-    if known := sum(PASSED in str(report.longrepr) for report in skipped):
-        terminalreporter.line(f"{known} of those skipped {PASSED}")
+    """Say what was recorded."""
     if not config.getoption("record"):
         return
     ran = "passed" in terminalreporter.stats
@@ -117,52 +117,27 @@ class PageFile(pytest.File):
     def collect(self):
         """One item for the sync check, one for each block that runs."""
         project = self.config.stash[PROJECT]
+        recording = self.config.getoption("record")
         self.page = read_page(project, self.path)
         self.page_run = None
         self.recorder = Recorder(project, self.page)
         self.failed = None
-        self.passed = []
-        if not self.config.getoption("record"):
+        self.results = []
+        if not recording:
             yield SyncItem.from_parent(self, name="sync")
         for index, block in enumerate(self.page.runnable()):
             item = BlockItem.from_parent(self, name=block.name)
             item.index, item.block = index, block
             yield item
-
-    @functools.cached_property
-    def _fingerprint(self):
-        project = self.config.stash[PROJECT]
-        return fingerprint(sources(project, self.page))
-
-    @functools.cached_property
-    def passed_before(self):
-        """Whether all blocks passed before; False for a page that is named."""
-        known = recall(self.config, self.nodeid, self._fingerprint)
-        asked = self.config.getoption("record") or is_named(
-            self.config, self.path
-        )
-        return known is not None and not asked
-
-    def note_passed(self, block, output):
-        """Note a block that passed; when all did, remember the page."""
-        include = block.include
-        project = self.config.stash[PROJECT]
-        code = project.include(include.file, include.section)
-        self.passed.append([block.language, code, output])
-        runs = [block for block in self.page.runnable() if not not_run(block)]
-        if len(self.passed) == len(runs):
-            told = self.passed if self.config.getoption("fresh") else []
-            remember(self.config, self.nodeid, self._fingerprint, told)
+        if recording and self.page.runnable():
+            yield ArithmeticItem.from_parent(self, name="other processors")
 
     def result(self, index):
         """The result of a block, after those before it have run."""
         if self.page_run is None:
-            get = self.config.getoption
+            fresh = self.config.getoption("fresh")
             project = self.config.stash[PROJECT]
-            self.page_run = PageRun(
-                project, self.page, get("record"), get("fresh")
-            )
-            self.results = []
+            self.page_run = PageRun(project, self.page, fresh=fresh)
         while len(self.results) <= index:
             block = self.page.runnable()[len(self.results)]
             self.results.append(self._run(block))
@@ -177,6 +152,11 @@ class PageFile(pytest.File):
             self.failed = block
         return result
 
+    def tolerance(self, block, key, default):
+        """The block's own tolerance, or the page's, or the default."""
+        own = getattr(block, key)
+        return own if own is not None else self.page.settings.get(key, default)
+
     def close(self):
         """End the page's process; returns what it did that it may not."""
         page_run, self.page_run = self.page_run, None
@@ -187,16 +167,6 @@ class PageFile(pytest.File):
         self.close()
         if self.config.getoption("record") and not self.failed:
             self.config.stash[RECORDED] += self.recorder.write()
-
-
-def printed_in_new_interpreter(config, page):
-    """What the page printed when it last passed with --fresh, unchanged.
-
-    A list of [language, code, output], one for each block; None where it
-    didn't pass, or something it depends on has changed since.
-    """
-    files = sources(config.stash[PROJECT], page)
-    return recall(config, page.name, fingerprint(files)) or None
 
 
 def not_run(block):
@@ -218,6 +188,15 @@ class _Item(pytest.Item):
         if isinstance(excinfo.value, Failure):
             return str(excinfo.value)
         return super().repr_failure(excinfo)
+
+    def place(self, block):
+        """Page, line, snippet and section of a block."""
+        snippets = self.config.stash[PROJECT].snippets.name
+        include = block.include
+        return (
+            f"{self.parent.page.name}:{block.line}: "
+            f"{snippets}/{include.file}:{include.section}"
+        )
 
 
 class SyncItem(_Item):
@@ -244,6 +223,74 @@ class SyncItem(_Item):
         return self.path, 0, self.name
 
 
+class ArithmeticItem(_Item):
+    """Whether other processors would print and draw what is recorded."""
+
+    def runtest(self):
+        """Run the page under each arithmetic, and compare with the plain."""
+        page = self.parent.page
+        if self.parent.failed or not self.parent.results:
+            pytest.skip("the page failed" if self.parent.failed else "not run")
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            told = list(pool.map(self._try, arithmetics()[1:]))
+        left_out = [a for a in arithmetics() if a.left_out]
+        self.config.stash[RECORDED] += [
+            f"{page.name} was not tried under {a.name}: {a.left_out}"
+            for a in left_out
+        ]
+        if problems := [line for lines in told for line in lines]:
+            self.parent.failed = page.runnable()[-1]
+            raise Failure(
+                "\n".join(problems)
+                + "\nNothing was recorded: other processors would differ; "
+                + CURE
+            )
+
+    def _try(self, arithmetic):
+        """How the page differs under this arithmetic."""
+        if arithmetic.left_out:
+            return []
+        page = self.parent.page
+        run = PageRun(self.config.stash[PROJECT], page, arithmetic)
+        problems = []
+        for index, (block, plain) in enumerate(
+            zip(page.runnable(), self.parent.results, strict=True)
+        ):
+            if plain is None:
+                continue
+            result = run.run(index)
+            problems += [
+                f"{self.place(block)}: {why}"
+                for why in self._differences(block, plain, result, arithmetic)
+            ]
+            if result.error:
+                break
+        run.close()
+        return problems
+
+    def _differences(self, block, plain, result, arithmetic):
+        names = ("plain", arithmetic.name)
+        if result.error:
+            return [f"fails under {arithmetic.name}: {result.error}"]
+        tolerance = self.parent.tolerance(block, "tolerance", TOLERANCE)
+        outputs = [as_on_screen(r.output) for r in (plain, result)]
+        difference = compare_text(*outputs, tolerance, names)
+        reasons = [difference] if difference else []
+        tolerance = self.parent.tolerance(
+            block, "figure_tolerance", FIGURE_TOLERANCE
+        )
+        for old, new in zip(plain.figures, result.figures, strict=False):
+            reasons += [
+                f"figure, plain and {arithmetic.name}: {reason}"
+                for reason in figures.compare(old, new, tolerance)
+            ]
+        return reasons
+
+    def reportinfo(self):
+        """Where the item is, for pytest's report."""
+        return self.path, 0, self.name
+
+
 class BlockItem(_Item):
     """A block of a page."""
 
@@ -254,47 +301,45 @@ class BlockItem(_Item):
             pytest.skip(reason)
         mistakes = self.parent.page.blocking()
         if mistakes:
+            self.parent.failed = self.parent.failed or self.block
             told = "\n".join(map(str, mistakes))
-            raise Failure(f"{self._place()}: not run, since\n{told}")
-        if self.parent.passed_before:
-            pytest.skip(PASSED)
+            raise Failure(f"{self.place(self.block)}: not run, since\n{told}")
         failed = self.parent.failed
         result = self.parent.result(self.index)
         if result is None:
             failed = failed or self.parent.failed
             raise Failure(
-                f"{self._place()}: not reached, since "
+                f"{self.place(self.block)}: not reached, since "
                 f'"{failed.name}" (line {failed.line}) failed'
             )
         problems = [result.error] if result.error else []
         is_last = self.index == len(self.parent.page.runnable()) - 1
         if is_last or result.error:
             problems += self.parent.close()
-        if not problems and self.config.getoption("record"):
-            self.parent.recorder.take(self.block, result)
+        output = as_on_screen(result.output)
+        if not problems and (why := why_not_shown(output)):
+            problems = [why]
+        elif not problems and self.config.getoption("record"):
+            self.parent.recorder.take(self.block, output, result.figures)
         elif not problems:
-            problems = self._differences(result)
+            problems = self._differences(output, result.figures)
         if problems:
             self.parent.failed = self.parent.failed or self.block
             raise Failure(self._tell(problems, result))
-        if not self.config.getoption("record"):
-            self.parent.note_passed(self.block, result.output)
 
-    def _differences(self, result):
+    def _differences(self, output, drawn):
         """How the result differs from what the page shows."""
-        problem = self._output_difference(result.output)
+        problem = self._output_difference(output)
         problems = [problem] if problem else []
         shown = self.parent.recorder.figure_files(self.block)
-        if len(shown) != len(result.figures):
+        if len(shown) != len(drawn):
             return [
                 *problems,
-                f"draws {len(result.figures)} figures, recorded are "
-                f"{len(shown)} {self._hint()}",
+                f"draws {len(drawn)} figures, recorded are {len(shown)} "
+                f"{self._hint()}",
             ]
-        tolerance = self._tolerance("figure_tolerance", FIGURE_TOLERANCE)
-        for pair, (drawn, _) in zip(shown, result.figures, strict=True):
-            for path in pair:
-                problems += self._figure_difference(path, drawn, tolerance)
+        for pair, svg in zip(shown, drawn, strict=True):
+            problems += self._figure_differences(pair, svg)
         return problems
 
     def _output_difference(self, output):
@@ -309,13 +354,10 @@ class BlockItem(_Item):
             return ""
         if not output.strip():
             return "shows output, but prints nothing; drop one of the two"
-        project = self.config.stash[PROJECT]
-        try:
-            shown = project.include(include.file, include.section)
-        except SnippetMissingError as error:
-            return f"{error} {self._hint()}"
-        tolerance = self._tolerance("tolerance", TOLERANCE)
-        difference = compare_text(shown, output, tolerance)
+        if not include.text:
+            return f"its output isn't recorded {self._hint()}"
+        tolerance = self.parent.tolerance(self.block, "tolerance", TOLERANCE)
+        difference = compare_text(include.text, output, tolerance)
         if not difference:
             return ""
         return (
@@ -323,33 +365,31 @@ class BlockItem(_Item):
             f"{self._hint()}"
         )
 
-    def _figure_difference(self, path, drawn, tolerance):
-        name = self.config.stash[PROJECT].name(path)
-        try:
-            recorded = figures.read(path.read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            return [f"{name} {error} {self._hint()}"]
-        reasons = figures.compare(recorded, drawn, tolerance)
-        return [f"{name}: {reason} {self._hint()}" for reason in reasons]
-
-    def _tolerance(self, key, default):
-        own = getattr(self.block, key)
-        settings = self.parent.page.settings
-        return own if own is not None else settings.get(key, default)
+    def _figure_differences(self, pair, drawn):
+        project = self.config.stash[PROJECT]
+        light, dark = pair
+        if not light.is_file() or not dark.is_file():
+            return [f"{project.name(light)} lacks a partner {self._hint()}"]
+        recorded = light.read_text("utf-8")
+        tolerance = self.parent.tolerance(
+            self.block, "figure_tolerance", FIGURE_TOLERANCE
+        )
+        reasons = [
+            f"{project.name(light)}: {reason} {self._hint()}"
+            for reason in figures.compare(recorded, drawn, tolerance)
+        ]
+        if dark.read_text("utf-8") != figures.darken(recorded, project.root):
+            reasons.append(
+                f"{project.name(dark)} isn't the light figure in dark "
+                f"colours; was one changed by hand? {self._hint()}"
+            )
+        return reasons
 
     def _hint(self):
         return f"(pytest --record {self.parent.page.name})"
 
-    def _place(self):
-        snippets = self.config.stash[PROJECT].snippets.name
-        include = self.block.include
-        return (
-            f"{self.parent.page.name}:{self.block.line}: "
-            f"{snippets}/{include.file}:{include.section}"
-        )
-
     def _tell(self, problems, result):
-        told = "\n".join(f"{self._place()}: {p}" for p in problems)
+        told = "\n".join(f"{self.place(self.block)}: {p}" for p in problems)
         if result.stderr.strip() and result.error:
             told += f"\nstandard error:\n{result.stderr.rstrip()[-2000:]}"
         return told

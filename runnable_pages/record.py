@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+from runnable_pages.figures import darken
 from runnable_pages.sections import read_snippet
 
 
@@ -37,16 +38,17 @@ class Recorder:
             pairs.append(pair)
             number += 1
 
-    def take(self, block, result):
-        """Keep a block's output and figures for writing."""
+    def take(self, block, output, figures):
+        """Keep a block's output and figures (SVG texts) for writing."""
         file = str(Path(block.include.file).with_suffix(".out"))
         sections = self.outputs.setdefault(file, {})
-        sections[block.include.section] = result.output
-        for pair in self.figure_files(block)[len(result.figures) :]:
+        sections[block.include.section] = output
+        for pair in self.figure_files(block)[len(figures) :]:
             self.stale += pair
-        for number, (_, svgs) in enumerate(result.figures, 1):
+        for number, svg in enumerate(figures, 1):
             pair = figure_files(self.project, self.page, block, number)
-            self.figures.update(zip(pair, svgs, strict=True))
+            self.figures[pair[0]] = svg
+            self.figures[pair[1]] = darken(svg, self.project.root)
 
     def write(self):
         """Write what changed; returns a line for each file that did."""

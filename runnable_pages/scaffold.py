@@ -1,129 +1,25 @@
-"""`make lesson NAME=...`: the files of a new lesson, which pass as made."""
+"""`make lesson NAME=...`: the files of a new lesson, which pass as made.
+
+What they hold stands in lesson/, with <<names>> to be filled in.
+"""
 
 import keyword
 import re
+from pathlib import Path
 
 from runnable_pages.project import Project
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-MARK = "--8<-- "
 
-SNIPPET = '''\
-"""{title}: say in one line what the lesson builds."""
-
-# {mark}[start:mean]
-import numpy as np
-
-
-def mean(values):
-    """The mean of values, (n,). Raises ValueError when there are none."""
-    values = np.asarray(values, dtype=float)
-    if values.size == 0:
-        raise ValueError("values is empty; give at least one number")
-    return values.sum() / values.size
-
-
-# {mark}[end:mean]
-
-
-if __name__ == "__main__":
-    # {mark}[start:run]
-    rng = np.random.default_rng(0)
-    print(f"mean of a thousand numbers {{mean(rng.normal(size=1000)):.4f}}")
-    # {mark}[end:run]
-'''
-OUTPUT = """\
-{mark}[start:run]
-mean of a thousand numbers -0.0483
-{mark}[end:run]
-"""
-TEST = '''\
-"""{title}."""
-
-import numpy as np
-import pytest
-
-from snippets.{module} import mean
-
-
-def test_the_mean_is_numpys():
-    """For a hundred numbers, ours and the library's agree."""
-    values = np.random.default_rng(1).normal(size=100)
-    assert mean(values) == pytest.approx(values.mean(), rel=1e-12)
-
-
-def test_no_numbers_have_no_mean():
-    """An empty list is an error, and the message says what to give."""
-    with pytest.raises(ValueError, match="at least one number"):
-        mean([])
-'''
-PAGE = """\
----
-title: {title}
-description: Say in one sentence what the reader will be able to do.
-tags: [{folder}]
----
-
-# {title}
-
-Two or three sentences: what you will be able to do, and why it matters.
-
-## The idea
-
-The maths, derived, with every symbol named: the mean of $n$ values is
-
-$$
-\\bar x = \\frac{{1}}{{n}} \\sum_{{i=1}}^{{n}} x_i .
-$$
-
-Say what to look for, then show it:
-
-```python title="snippets/{file}.py"
-{mark}"{file}.py:mean"
-```
-
-## On real data
-
-Say what to watch. Then run it:
-
-```python title="snippets/{file}.py"
-{mark}"{file}.py:run"
-```
-
-<!--pytest-codeblocks:expected-output-->
-```text title="Output"
-{mark}"{file}.out:run"
-```
-
-Read the result for the reader: is that good?
-
-## What the tests check
-
-::: tests.snippets.{test_module}
-"""
-
-
+TEMPLATES = Path(__file__).parent / "lesson"
+FILES = {
+    "docs/{folder}/{last}.md": "page.md",
+    "snippets/{file}.py": "snippet.py.txt",
+    "snippets/{file}.out": "snippet.out",
+    "{tests}/{folder}/{test}.py": "test.py.txt",
+}
 # The page of its functions, where a project keeps such pages.
 REFERENCE = "docs/reference/index.md"
-FUNCTIONS = """\
----
-title: "{title}: functions"
-description: What the lesson defines, with arguments and results.
-search:
-  boost: 0.5
----
-
-# {title}: functions
-
-From [the lesson](../../{folder}/{last}.md).
-
-::: snippets.{module}
-    options:
-      filters: ["!^_"]
-      show_signature: true
-      show_bases: true
-      heading_level: 2
-"""
 
 
 class LessonError(Exception):
@@ -144,47 +40,58 @@ def make_lesson(root, name):
             f"{name!r} is no lesson's name; write it as "
             "NAME=fundamentals/my-lesson, in a-z, 0-9 and -"
         )
-    words = _words(folder, last)
-    files = _files(words)
+    words = _words(project, folder, last)
+    files = {
+        path.format(**words): _filled(template, words)
+        for path, template in FILES.items()
+    }
     lists = {"mkdocs.yml": _with_page(project, f"{folder}/{last}.md")}
     if (project.root / REFERENCE).is_file():
         functions = f"reference/api/{last}.md"
-        files[f"docs/{functions}"] = FUNCTIONS.format(**words)
+        files[f"docs/{functions}"] = _filled("functions.md", words)
         lists |= _with_functions(project, lists["mkdocs.yml"], words)
     for path in files:
         if (project.root / path).exists():
             raise LessonError(f"{path} is there already; choose another name")
+    files |= _packages(project, words)
     for path, text in (files | lists).items():
         (project.root / path).parent.mkdir(parents=True, exist_ok=True)
         (project.root / path).write_text(text, "utf-8")
     return [*files, *(f"{path} (an entry)" for path in lists)]
 
 
-def _words(folder, last):
+def _words(project, folder, last):
     """What stands for the names in the templates."""
     python = last.replace("-", "_")
+    tests = project.settings.get("tests", "tests/snippets")
     return {
         "title": last.replace("-", " ").capitalize(),
         "folder": folder,
         "last": last,
         "file": f"{folder}/{python}",
         "module": f"{folder}.{python}",
-        "test_module": f"{folder}.test_{python}",
-        "mark": MARK,
+        "tests": tests,
+        "test": f"test_{python}",
+        "test_module": f"{tests}/{folder}/test_{python}".replace("/", "."),
     }
 
 
-def _files(words):
-    templates = {
-        "docs/{folder}/{last}.md": PAGE,
-        "snippets/{file}.py": SNIPPET,
-        "snippets/{file}.out": OUTPUT,
-        "tests/snippets/{folder}/{test}.py": TEST,
-    }
-    words = {**words, "test": words["test_module"].rpartition(".")[2]}
+def _filled(template, words):
+    """The template's text with its <<names>> replaced."""
+    text = (TEMPLATES / template).read_text("utf-8")
+    return re.sub(r"<<(\w+)>>", lambda match: words[match[1]], text)
+
+
+def _packages(project, words):
+    """Empty __init__.py files for a section that has no lesson yet."""
+    folders = [
+        f"snippets/{words['folder']}",
+        f"{words['tests']}/{words['folder']}",
+    ]
     return {
-        path.format(**words): text.format(**words)
-        for path, text in templates.items()
+        path: ""
+        for path in (f"{folder}/__init__.py" for folder in folders)
+        if not (project.root / path).exists()
     }
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import types
 from pathlib import Path
@@ -15,26 +16,28 @@ from pathlib import Path
 import psutil
 
 from runnable_pages import worker
+from runnable_pages.arithmetic import threads_here
 from runnable_pages.sections import read_snippet
 from runnable_pages.worker import Code, Limits, Result, serve, signal_name
 
 WORKER = Path(worker.__file__)
 OUTPUT_LIMIT = 1_000_000  # bytes a page may print
+_STARTING = threading.Lock()  # a child inherits what is set at its start
 END_LIMIT = 60  # seconds to wait for the exit status of a child that ended
 
 
 class PageRun:
     """Runs a page's blocks, each when it is asked for, in one child."""
 
-    def __init__(self, project, page, record=False, fresh=False):
-        self.project, self.page, self.record = project, page, record
-        self.fresh = fresh
-        get = page.settings.get
+    def __init__(self, project, page, arithmetic=None, fresh=False):
+        """In a new interpreter if fresh, or if an arithmetic is named."""
+        self.project, self.page = project, page
+        self.arithmetic, self.fresh = arithmetic, fresh
         self.limits = Limits(
-            get("time_limit", 60),
-            get("memory_limit", 4),
-            get("threads", 1),
-            get("loopback", False),
+            project.settings.get("time_limit", 180),
+            project.settings.get("memory_limit", 4),
+            arithmetic.threads if arithmetic else threads_here(),
+            page.settings.get("loopback", False),
         )
         self.codes = [_code(project, block) for block in page.runnable()]
         self.process = None
@@ -56,7 +59,7 @@ class PageRun:
         self.home = Path(tempfile.mkdtemp(prefix="page-")).resolve()
         folder = self.home / "work"
         folder.mkdir()
-        context = _context(self.fresh)
+        context = _context(self.fresh or self.arithmetic)
         self.connection, theirs = context.Pipe()
         self.process = context.Process(
             target=serve,
@@ -65,10 +68,9 @@ class PageRun:
                 str(self.project.root),
                 str(folder),
                 self.limits,
-                self.record,
             ),
         )
-        with _no_main():
+        with _STARTING, _no_main(), _environment(self.arithmetic):
             self.process.start()
         theirs.close()
 
@@ -107,7 +109,7 @@ class PageRun:
             where = f" at {found[0][0]}:{found[0][1]}"
         return (
             f"the page runs longer than {self.limits.time:g} s; it was "
-            f"stopped{where}. Do less, or set time_limit in its front matter"
+            f"stopped{where}. Do less, or raise time_limit in pyproject.toml"
         )
 
     def _where(self):
@@ -178,10 +180,11 @@ class PageRun:
 def _code(project, block):
     """The block's code, and where it stands."""
     path = project.snippets / block.include.file
+    # The text that the HTML shows is that of the include: page.py saw to it.
     section = read_snippet(project, path).sections[block.include.section]
     return Code(
         "python" if block.language == "python" else "bash",
-        project.include(block.include.file, block.include.section),
+        block.include.text,
         str(path),
         section.first,
         section.indent,
@@ -204,6 +207,18 @@ def _context(fresh=False):
     methods = multiprocessing.get_all_start_methods()
     forks = "forkserver" in methods and not fresh
     return multiprocessing.get_context("forkserver" if forks else "spawn")
+
+
+@contextlib.contextmanager
+def _environment(arithmetic):
+    """The arithmetic's settings: a library reads them when it is loaded."""
+    old = dict(os.environ)
+    os.environ.update(arithmetic.environment if arithmetic else {})
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(old)
 
 
 @contextlib.contextmanager

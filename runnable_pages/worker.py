@@ -64,12 +64,12 @@ class Result:
     output: str = ""
     stderr: str = ""
     error: str = ""
-    figures: list = field(default_factory=list)  # (description, svgs or None)
+    figures: list = field(default_factory=list)  # SVG texts
 
 
-def serve(connection, root, folder, limits, record):
+def serve(connection, root, folder, limits):
     """Run blocks as they come in, until None does. The child's main."""
-    page = _Child(root, folder, limits, record)
+    page = _Child(root, folder, limits)
     page.isolate()
     for code in iter(connection.recv, None):
         connection.send(page.run(code))
@@ -77,9 +77,8 @@ def serve(connection, root, folder, limits, record):
 
 
 class _Child:
-    def __init__(self, root, folder, limits, record):
-        self.root, self.folder = root, folder
-        self.limits, self.record = limits, record
+    def __init__(self, root, folder, limits):
+        self.root, self.folder, self.limits = root, folder, limits
         self.refused = []
         self.warned = []
         self.module = types.ModuleType("__main__")
@@ -98,7 +97,7 @@ class _Child:
         self._adopt_orphans()
         if not self.limits.loopback:
             _leave_network()
-        _style_figures()
+        _style_figures(self.root)
         sys.addaudithook(self._audit)
         warnings.showwarning = self._warned
 
@@ -237,7 +236,7 @@ class _Child:
             )
 
     def _figures(self):
-        """Describe, record and close every open figure."""
+        """Draw and close every open figure."""
         if "matplotlib.pyplot" not in sys.modules:
             return
         from matplotlib import pyplot
@@ -246,8 +245,7 @@ class _Child:
 
         for number in pyplot.get_fignums():
             figure = pyplot.figure(number)
-            svgs = figures.save(figure) if self.record else None
-            yield figures.describe(figure), svgs
+            yield figures.describe(figure)
             pyplot.close(figure)
 
     def _collect(self, result):
@@ -296,7 +294,7 @@ class _Child:
         if isinstance(error, MemoryError) or "can't allocate" in lowered:
             text += (
                 f"\nThe page may use {self.limits.memory:g} GB; use less, or "
-                "set memory_limit in its front matter"
+                "raise memory_limit in pyproject.toml"
             )
         return text
 
@@ -371,14 +369,14 @@ def _leave_network():
             file.write(text)
 
 
-def _style_figures():
+def _style_figures(root):
     try:
         from matplotlib import pyplot
     except ImportError:
         return
     from runnable_pages import figures
 
-    figures.use_style()
+    figures.use_style(root)
     # There is no window; the figure is taken at the end of the block.
     pyplot.show = lambda *args, **kwargs: None
 

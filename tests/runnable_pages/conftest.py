@@ -13,7 +13,7 @@ markdown_extensions:
   - md_in_html
   - pymdownx.arithmatex:
       generic: true
-  - runnable_pages.mathml
+  - theme.mathml
   - pymdownx.details
   - pymdownx.superfences
   - pymdownx.tabbed:
@@ -23,6 +23,13 @@ markdown_extensions:
       check_paths: true
       dedent_subsections: true
       restrict_base_path: true
+validation:
+  nav:
+    omitted_files: warn
+    not_found: warn
+  links:
+    anchors: warn
+    absolute_links: warn
 nav:
   - index.md
   - lessons/sums.md
@@ -84,6 +91,7 @@ FILES = {
     "snippets/lessons/__init__.py": "",
     "snippets/lessons/sums.py": SNIPPET,
     "snippets/lessons/sums.out": OUT,
+    "tests/snippets/lessons/__init__.py": "",
     "tests/snippets/lessons/test_sums.py": "",
 }
 

@@ -6,16 +6,18 @@ import time
 import psutil
 import pytest
 
-from runnable_pages.pages import read_page
+from runnable_pages.arithmetic import arithmetics
+from runnable_pages.page import read_page
 from runnable_pages.project import Project
 from runnable_pages.session import PageRun
 
 PAGE = "docs/lessons/sums.md"
 
 
-def run(sample, fresh=False):
+def run(sample, fresh=False, settings=None):
     """Run the sample's page; its results, and what closing it tells."""
     project = Project.load(sample.root)
+    project.settings.update(settings or {})
     page = read_page(project, sample.root / PAGE)
     assert page.mistakes == []
     page_run = PageRun(project, page, fresh=fresh)
@@ -27,28 +29,28 @@ def run(sample, fresh=False):
     return results, page_run.close()
 
 
-# name: (front matter, block, what must be told)
+# name: (limits of pyproject.toml, block, what must be told)
 BAD = {
-    "sys.exit": ("", "import sys; sys.exit(0)", r"ends the interpreter (sys.exit(0))"),
-    "os._exit": ("", "import os; os._exit(0)", "ended the interpreter (exit status 0)"),
-    "segfault": ("", "import ctypes; ctypes.string_at(0)", "crashed (SIGSEGV)"),
-    "exception": ("", "1 / 0", 'File "snippets/lessons/sums.py", line 5, in <module>'),
-    "exception caret": ("", "x = 1; y = x / 0", "ZeroDivisionError: division by zero"),
-    "input": ("", "input()", "a page has no standard input"),
-    "read stdin": ("", "import sys; sys.stdin.read()", "a page has no standard input"),
-    "network": ("", "import urllib.request as r; r.urlopen('http://192.0.2.1')", "connects to 192.0.2.1; pages run without network"),
-    "look-up": ("", "import socket; socket.getaddrinfo('example.org', 80)", "connects to example.org"),
-    "caught network": ("", "import socket\ntry:\n    socket.create_connection(('192.0.2.1', 80), 1)\nexcept OSError:\n    pass", "connects to 192.0.2.1"),
-    "loopback": ("", "import socket; socket.create_connection(('127.0.0.1', 9), 1)", "set loopback: true"),
-    "hang": ("time_limit: 1", "while True:\n    pass", "the page runs longer than 1 s; it was stopped at snippets/lessons/sums.py:"),
-    "sleep": ("time_limit: 1", "import time\ntime.sleep(60)", "stopped at snippets/lessons/sums.py:6"),
-    "memory": ("memory_limit: 1", "x = bytearray(3 * 1024**3)", "The page may use 1 GB; use less"),
-    "write": ("", "import snippets.lessons.sums as s\nopen(s.__file__ + '.new', 'w')", "writes to snippets/lessons/sums.py.new in the checkout"),
-    "delete": ("", "import os, snippets.lessons.sums as s\nos.remove(s.__file__)", "writes to snippets/lessons/sums.py in the checkout"),
-    "flood": ("", "while True:\n    print('x' * 100_000)", "prints more than 1,000,000 bytes"),
-    "close stdout": ("", "import sys; sys.stdout.close()", "closes or redirects stdout"),
-    "close descriptor": ("", "import os; os.close(1)", "closes or redirects stdout"),
-    "warning": ("", "import warnings; warnings.warn('old')", "warns, which the page doesn't show: snippets/lessons/sums.py:5: UserWarning: old"),
+    "sys.exit": ({}, "import sys; sys.exit(0)", r"ends the interpreter (sys.exit(0))"),
+    "os._exit": ({}, "import os; os._exit(0)", "ended the interpreter (exit status 0)"),
+    "segfault": ({}, "import ctypes; ctypes.string_at(0)", "crashed (SIGSEGV)"),
+    "exception": ({}, "1 / 0", 'File "snippets/lessons/sums.py", line 5, in <module>'),
+    "exception caret": ({}, "x = 1; y = x / 0", "ZeroDivisionError: division by zero"),
+    "input": ({}, "input()", "a page has no standard input"),
+    "read stdin": ({}, "import sys; sys.stdin.read()", "a page has no standard input"),
+    "network": ({}, "import urllib.request as r; r.urlopen('http://192.0.2.1')", "connects to 192.0.2.1; pages run without network"),
+    "look-up": ({}, "import socket; socket.getaddrinfo('example.org', 80)", "connects to example.org"),
+    "caught network": ({}, "import socket\ntry:\n    socket.create_connection(('192.0.2.1', 80), 1)\nexcept OSError:\n    pass", "connects to 192.0.2.1"),
+    "loopback": ({}, "import socket; socket.create_connection(('127.0.0.1', 9), 1)", "set loopback: true"),
+    "hang": ({"time_limit": 1}, "while True:\n    pass", "the page runs longer than 1 s; it was stopped at snippets/lessons/sums.py:"),
+    "sleep": ({"time_limit": 1}, "import time\ntime.sleep(60)", "stopped at snippets/lessons/sums.py:6"),
+    "memory": ({"memory_limit": 1}, "x = bytearray(3 * 1024**3)", "The page may use 1 GB; use less"),
+    "write": ({}, "import snippets.lessons.sums as s\nopen(s.__file__ + '.new', 'w')", "writes to snippets/lessons/sums.py.new in the checkout"),
+    "delete": ({}, "import os, snippets.lessons.sums as s\nos.remove(s.__file__)", "writes to snippets/lessons/sums.py in the checkout"),
+    "flood": ({}, "while True:\n    print('x' * 100_000)", "prints more than 1,000,000 bytes"),
+    "close stdout": ({}, "import sys; sys.stdout.close()", "closes or redirects stdout"),
+    "close descriptor": ({}, "import os; os.close(1)", "closes or redirects stdout"),
+    "warning": ({}, "import warnings; warnings.warn('old')", "warns, which the page doesn't show: snippets/lessons/sums.py:5: UserWarning: old"),
 }  # fmt: skip
 
 
@@ -56,8 +58,8 @@ BAD = {
 def test_a_block_that_misbehaves_is_told_so(sample, name):
     """Crash, hang, flood, network, keyboard: each ends with its own message."""
     settings, block, message = BAD[name]
-    sample.page(block, settings=settings)
-    results, _ = run(sample)
+    sample.page(block)
+    results, _ = run(sample, settings=settings)
     assert message in results[-1].error
     assert "runnable_pages" not in results[-1].error
     assert "Extension modules" not in results[-1].stderr  # hundreds of names
@@ -156,17 +158,19 @@ def test_a_fresh_page_starts_as_a_new_interpreter(sample):
     assert not run(sample)[0][1].output.endswith(f" {os.getpid()}\n")
 
 
-def test_threads_are_those_of_the_front_matter(sample):
-    """One thread unless the page sets another number."""
+def test_threads_are_those_of_the_arithmetic(sample):
+    """One thread, but two under the arithmetic that has two."""
     look = (
         "import numpy, threadpoolctl\n"
         "print({p['num_threads'] for p in threadpoolctl.threadpool_info()})"
     )
     sample.page(look)
     assert run(sample)[0][0].output == "{1}\n"
-    sample.page(look, settings="threads: 2")
-    assert run(sample)[0][0].output == "{2}\n"
-    assert run(sample, fresh=True)[0][0].output == "{2}\n"
+    project = Project.load(sample.root)
+    page = read_page(project, sample.root / PAGE)
+    page_run = PageRun(project, page, arithmetics()[-1])
+    assert page_run.run(0).output == "{2}\n"
+    page_run.close()
 
 
 @pytest.mark.parametrize(

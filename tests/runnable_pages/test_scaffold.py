@@ -62,6 +62,18 @@ def test_a_new_lesson_is_listed_in_the_reference(sample):
     )
 
 
+def test_a_section_without_lessons_gets_its_packages(sample):
+    """Its folders can be imported from, as those of other sections."""
+    sample.write("docs/new/index.md", "# New\n")
+    sample.edit(
+        "mkdocs.yml", "  - index.md\n", "  - index.md\n  - new/index.md\n"
+    )
+    made = make_lesson(sample.root, "new/idea")
+    assert "snippets/new/__init__.py" in made
+    assert "tests/snippets/new/__init__.py" in made
+    assert check(sample.root) == []
+
+
 def test_nothing_is_overwritten(sample):
     """A lesson that is there stays as it is."""
     before = sample.read("docs/lessons/sums.md")

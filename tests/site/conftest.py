@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-
 from runnable_pages.memory import PASSED, recall, remember
+
 from runnable_pages.project import Project
 
 ROOT = Path(__file__).parents[2]

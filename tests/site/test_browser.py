@@ -7,8 +7,8 @@ import threading
 from pathlib import Path
 
 import pytest
-
 from runnable_pages.memory import fingerprint
+
 from tests.site.conftest import CHROMIUM, html_of, page_names
 
 pytestmark = pytest.mark.skipif(

@@ -11,10 +11,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-
-from runnable_pages.compare import compare_text
 from runnable_pages.memory import fingerprint, sources
 from runnable_pages.pages import read_page
+
+from runnable_pages.compare import compare_text
 from runnable_pages.project import Project
 from runnable_pages.pytest_plugin import (
     not_run,

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 from markdown import markdown
 
-from runnable_pages.mathml import to_mathml
+from theme.mathml import to_mathml
 
 EXTENSIONS = [
     "admonition",

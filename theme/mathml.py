@@ -15,7 +15,7 @@ from markdown import Extension
 from markdown.treeprocessors import Treeprocessor
 from markdown.util import AtomicString
 
-log = logging.getLogger("mkdocs.runnable_pages")
+log = logging.getLogger("mkdocs.theme")
 
 # How many parts these elements need: fewer is a forgotten argument.
 PARTS = dict(mfrac=2, msub=2, msup=2, munder=2, mover=2, mroot=2)
