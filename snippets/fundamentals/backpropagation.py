@@ -537,7 +537,9 @@ if __name__ == "__main__":
     }.items():
         parameters = layers((64, 32, 10))
         with np.errstate(all="ignore"):
-            losses = train(X[seen], labels[seen], parameters, **options)
+            losses = train(
+                X[seen], labels[seen], parameters, epochs=10, **options
+            )
         curves[name] = losses
         score = accuracy(X[held_out], parameters)
         print(f"{name:23} accuracy {score:.2f}, last loss ", end="")
@@ -547,9 +549,9 @@ if __name__ == "__main__":
     # --8<-- [start:mistakes-figure]
     fig, ax = plt.subplots()
     for name in ("right", "not zeroed", "not zeroed, rate 0.001"):
-        ax.plot(range(1, 21), curves[name], label=name)
+        ax.plot(range(1, 11), curves[name], label=name)
     ax.set(xlabel="epoch", ylabel="mean loss of the epoch", ylim=(0, 4))
-    ax.set_xticks([1, 5, 10, 15, 20])
+    ax.set_xticks([1, 4, 7, 10])
     ax.legend(loc="upper right", ncols=2)
     plt.show()
     # --8<-- [end:mistakes-figure]

@@ -820,7 +820,7 @@ def find_labels(model, X):
 
 if __name__ == "__main__":
     # --8<-- [start:gain]
-    sizes, seeds = (100, 300, 1000), range(5)
+    sizes, seeds = (100, 300, 1000), range(3)
     right = {}  # the share right for each setting, (sizes, seeds)
     for way, change in {"no": None, "jittered": jitter}.items():
         shares = np.empty((2, len(sizes), len(seeds)))
@@ -832,7 +832,7 @@ if __name__ == "__main__":
                 shares[which, row, seed] = np.mean(said == sets[3])
         for name, table in zip(("linear", "hidden"), shares, strict=True):
             right[name, way] = table
-    print("share right, mean of five seeds ± their deviation")
+    print("share right, mean of three seeds ± their deviation")
     print("layer   copies  " + "".join(f"{n:15d}" for n in sizes))
     for (name, way), table in sorted(right.items(), reverse=True):
         cells = [f"{s.mean():.3f} ± {s.std():.2f}" for s in table]
@@ -848,6 +848,7 @@ if __name__ == "__main__":
         ax.fill_between(sizes, gain.min(axis=1), gain.max(axis=1), alpha=0.25)
     ax.axhline(0, color="C4", lw=0.8)
     ax.set(xscale="log", xlabel="training images", ylabel="gain by jitter")
+    ax.set(ylim=(-0.06, 0.08), yticks=[-0.05, 0, 0.05])
     ax.set_xticks(sizes, sizes)
     ax.xaxis.minorticks_off()
     ax.legend(loc="lower left")

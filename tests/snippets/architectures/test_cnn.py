@@ -160,7 +160,10 @@ def test_what_moves_in_moves_out():
     moved = np.roll(a, (2, 3), (2, 3))
     one = convolve(Tensor(a), kernels, none).data
     other = convolve(Tensor(moved), kernels, none).data
-    np.testing.assert_array_equal(other[..., 2:, 3:], one[..., :-2, :-3])
+    # Sums of 18 products, in another order where a processor likes it so.
+    np.testing.assert_allclose(
+        other[..., 2:, 3:], one[..., :-2, :-3], rtol=0, atol=1e-12
+    )
 
 
 def test_two_convolutions_in_a_row_are_one():
