@@ -261,6 +261,9 @@ def _moved(old, new, scale, tolerance):
     along = np.resize(scale, len(numbers[0]))
     if "scale" in old or "rotate" in old:
         along = np.full(len(numbers[0]), max(scale))
+    pieces = [text.count("M") for text in (old, new)]
+    if pieces[0] != pieces[1]:
+        return f"{pieces[0]} pieces of a curve recorded, {pieces[1]} drawn"
     if kinds[0] == kinds[1]:
         shares = np.abs(numbers[0] - numbers[1]) / along
         worst = float(shares.max(initial=0.0))

@@ -20,6 +20,7 @@ from runnable_pages.page import (
     without_dead_includes,
 )
 from runnable_pages.project import Mistake, Project, Unreadable, read_text
+from runnable_pages.sections import read_snippet
 
 DOCSTRINGS = re.compile(r"^[ \t]*::: ([\w.]+)(?:\n[ \t]+\S.*)*", re.M)
 
@@ -120,6 +121,9 @@ def on_page_content(html, page, config, files):
     parsed = read_page(_Build.project, Path(page.file.abs_src_path), html)
     _Build.pages[uri] = parsed
     mistakes = {*parsed.mistakes, *_Build.told[uri]}
+    for file in {i.file for i in parsed.includes if i.text}:
+        path = _Build.project.snippets / file
+        mistakes.update(read_snippet(_Build.project, path).mistakes)
     _tell(mistakes)
     return _box(mistakes) + html if mistakes and _Build.serving else html
 

@@ -348,7 +348,7 @@ def _match(project, page, code, lines, marks):
 
     Takes the marks of the blocks that it finds out of `marks`.
     """
-    left = [include for include in page.includes if include.text]
+    left = list(page.includes)
     for text in code:
         at = [n for n, i in enumerate(left) if i.text.strip("\n") == text]
         if not at:
@@ -510,8 +510,12 @@ def _check_order(project, page):
     shown = {}
     for block in page.blocks:
         file, section = block.include.file, block.include.section
-        names = list(read_snippet(project, project.snippets / file).sections)
         before = shown.setdefault(file, [])
+        if not block.include.text:
+            continue  # told as missing
+        names = list(read_snippet(project, project.snippets / file).sections)
+        if section not in names:
+            continue  # told where the snippet is read
         if section in before:
             text = f'section "{section}" is on this page twice; drop one'
             page.mistake(block.line, text)

@@ -207,9 +207,11 @@ class SyncItem(_Item):
         stash = self.config.stash
         if CHECKED not in stash:
             stash[CHECKED] = check(self.config.rootpath)
-        mine = [str(m) for m in stash[CHECKED] if self._is_mine(m)]
+        mine = {m for m in stash[CHECKED] if self._is_mine(m)}
+        if isinstance(self.parent, PageFile):
+            mine |= set(self.parent.page.mistakes)
         if mine:
-            raise Failure("\n".join(mine))
+            raise Failure("\n".join(map(str, sorted(mine))))
 
     def _is_mine(self, mistake):
         path = self.config.rootpath / mistake.path

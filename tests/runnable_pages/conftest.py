@@ -85,6 +85,7 @@ total 3.500 of 2 terms
 FILES = {
     "mkdocs.yml": MKDOCS,
     "pytest.ini": "[pytest]\npythonpath = .\ntestpaths = mkdocs.yml docs\n",
+    "pyproject.toml": '[tool.runnable_pages.dark]\n"#1f77b4" = "#aec7e8"\n',
     "docs/index.md": INDEX,
     "docs/lessons/sums.md": PAGE,
     "snippets/__init__.py": "",

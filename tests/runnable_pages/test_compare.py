@@ -50,5 +50,5 @@ def test_the_tolerance_is_relative(value, share):
 def test_the_message_shows_the_difference():
     """Number, share and tolerance, then a diff."""
     told = compare_text("a\nloss 2.00", "a\nloss 3.00", 1e-2)
-    assert "line 2: 2.00 is shown, 3.00 was printed (50.00% apart" in told
+    assert "line 2: 2.00 shown, 3.00 printed (50.00% apart" in told
     assert "-loss 2.00\n+loss 3.00" in told

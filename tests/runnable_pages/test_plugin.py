@@ -228,9 +228,9 @@ def test_a_figure_is_recorded_light_and_dark_and_compared(drawing, run):
     light = drawing.read("docs/lessons/sums/use.svg")
     dark = drawing.read("docs/lessons/sums/use-dark.svg")
     assert ">squares</text>" in light
-    assert "#1f5fbf" in light
-    assert "#7fb2ff" in dark
-    assert "#1f5fbf" not in dark
+    assert "#1f77b4" in light
+    assert "#aec7e8" in dark
+    assert "#1f77b4" not in dark
     assert run()[0] == 0
     assert "nothing changed" in run("--record")[1]
 
@@ -241,9 +241,9 @@ MOVED = {
     "a legend": (CODE, '"cubes"', '"cubed"', r"text 'cubes' recorded, 'cubed' drawn"),
     "a curve more": (CODE, "    ax.legend()", "    ax.plot([1, 2], [3, 4])\n    ax.legend()", r"axes 1.*: \d+ parts recorded, \d+ drawn"),
     "a figure more": (CODE, "    plt.show()", "    plt.figure()\n    plt.show()", r"draws 2 figures, recorded are 1"),
-    "a colour": (CODE, 'label="cubes"', 'label="cubes", color="#7d9927"', r"curve cubes: stroke #8f065b recorded, #7d9927 drawn"),
+    "a colour": (CODE, 'label="cubes"', 'label="cubes", color="#7d9927"', r"curve cubes: stroke #ff7f0e recorded, #7d9927 drawn"),
     "by hand": ("docs/lessons/sums/use.svg", "squares</text>", "square</text>", r"text 'square' recorded"),
-    "dark by hand": ("docs/lessons/sums/use-dark.svg", "stroke: #7fb2ff", "stroke: #7fb2fe", r"use-dark.svg isn't the light figure in dark colours"),
+    "dark by hand": ("docs/lessons/sums/use-dark.svg", "stroke: #aec7e8", "stroke: #aec7e9", r"use-dark.svg isn't the light figure in dark colours"),
     "no picture": ("docs/lessons/sums/use.svg", "<svg", "<sv", r"can't be read as SVG"),
 }  # fmt: skip
 

@@ -16,16 +16,21 @@ CODE = "snippets/lessons/sums.py"
 HOOK = runnable_pages.__path__[0] + "/hook.py"
 
 
-@pytest.fixture
-def served(sample):
+@pytest.fixture(params=[[], ["--dirty"]], ids=["full", "dirty"])
+def served(sample, request):
     """A function that waits until the served page has a text."""
     sample.edit(
-        "mkdocs.yml", "nav:\n", f"hooks: [{HOOK}]\nwatch: [snippets]\nnav:\n"
+        "mkdocs.yml",
+        "nav:\n  - index",
+        f"hooks: [{HOOK}]\nwatch: [snippets]\nnav:\n  - index",
     )
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     server = subprocess.Popen(
-        [sys.executable, "-m", "mkdocs", "serve", "-a", f"127.0.0.1:{port}"],
+        [
+            *(sys.executable, "-m", "mkdocs", "serve", *request.param),
+            *("-a", f"127.0.0.1:{port}"),
+        ],
         cwd=sample.root,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
         stdout=subprocess.DEVNULL,

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
-from runnable_pages.memory import PASSED, recall, remember
 
 from runnable_pages.project import Project
 
@@ -52,23 +51,6 @@ def built(tmp_path_factory):
         (folder / "status.txt").write_text(str(done.returncode))
 
     return once(tmp_path_factory, "site", make)
-
-
-@pytest.fixture
-def remembered(request):
-    """Remember what passed, for tests that take long.
-
-    A fingerprint that passed before skips the test. Else a function comes
-    back, which the test calls once it has passed.
-    """
-    config, key = request.config, request.node.nodeid
-
-    def look_up(fingerprint):
-        if recall(config, key, fingerprint) is not None:
-            pytest.skip(PASSED)
-        return lambda: remember(config, key, fingerprint)
-
-    return look_up
 
 
 def html_of(page, site):

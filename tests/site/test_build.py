@@ -1,25 +1,21 @@
 """The built site is the pages, and shows the very text that runs."""
 
 import ast
-import json
+import io
 import re
 import shutil
 import subprocess
 import sys
+import textwrap
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
-from runnable_pages.memory import fingerprint, sources
-from runnable_pages.pages import read_page
 
-from runnable_pages.compare import compare_text
+from runnable_pages.page import read_page
 from runnable_pages.project import Project
-from runnable_pages.pytest_plugin import (
-    not_run,
-    printed_in_new_interpreter,
-)
+from runnable_pages.scaffold import make_lesson
 from tests.site.conftest import (
     ENVIRONMENT,
     ROOT,
@@ -42,13 +38,11 @@ RUNNABLE = [
 
 
 def expected(name):
-    """What a page must show, from its blocks: (block, text, is output)."""
+    """What a page must show: the text of each block and output."""
     for block in read_page(PROJECT, PROJECT.docs / name).blocks:
-        include = block.include
-        yield block, PROJECT.include(include.file, include.section), False
+        yield block.include.text
         if block.output:
-            output = block.output
-            yield block, PROJECT.include(output.file, output.section), True
+            yield block.output.text
 
 
 def test_the_build_is_strict_and_silent(built):
@@ -63,8 +57,8 @@ def test_the_build_is_strict_and_silent(built):
 def test_a_page_shows_the_very_text_that_runs(built, name):
     """Each code block in the HTML, in order, is the text of its section."""
     shown = [text for _, text in code_blocks(html_of(name, built))]
-    wanted = [text for _, text, _ in expected(name)]
-    assert [s.strip("\n") for s in shown] == [w.strip("\n") for w in wanted]
+    wanted = [text.strip("\n") for text in expected(name)]
+    assert [s.strip("\n") for s in shown] == wanted
 
 
 class Links(HTMLParser):
@@ -197,82 +191,73 @@ def arrives(path, href, pages):
     return unquote(url.fragment) in pages[target].ids
 
 
-INTERPRETER = """\
-import json, sys
-blocks = json.load(open(sys.argv[1]))
-for number, block in enumerate(blocks):
-    print(f"\\x1e{number}", flush=True)
-    exec(compile(block, f"<paste {number}>", "exec"))
-"""
+LANGUAGE = re.compile(r"^([ \t]*)```[ {.]*([\w-]*).*$")
 
 
-# One that takes seconds, so that pasting itself is tried at each change.
-ALWAYS_PASTED = "blog/posts/welcome.md"
+def as_cutters_read_it(page):
+    """The page with its includes resolved, in a form that all cutters know.
 
-
-def copied(name, built):
-    """The Python blocks of a page's HTML: [code, output shown, block]."""
-    blocks = []
-    shown = [text for _, text in code_blocks(html_of(name, built))]
-    for (block, _, is_output), text in zip(expected(name), shown, strict=True):
-        if block.language != "python" or not_run(block):
-            continue
-        if is_output:
-            blocks[-1][1] = text
-        else:
-            blocks.append([text, "", block])
-    return blocks
-
-
-def paste(codes, folder, threads):
-    """What each piece of code prints, one after the other, when pasted."""
-    (folder / "blocks.json").write_text(json.dumps(codes), "utf-8")
-    (folder / "paste.py").write_text(INTERPRETER, "utf-8")
-    done = subprocess.run(
-        [sys.executable, "paste.py", "blocks.json"],
-        cwd=folder,
-        env={
-            **ENVIRONMENT,
-            "PYTHONPATH": str(ROOT),
-            "MPLBACKEND": "agg",
-            "OMP_NUM_THREADS": str(threads),
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    printed = [text.partition("\n")[2] for text in done.stdout.split("\x1e")]
-    return printed[1:]
+    pytest_codeblocks passes over fences whose info is more than a language.
+    """
+    texts = {include.line: include.text for include in page.includes}
+    lines = []
+    for number, line in enumerate(page.text.split("\n"), 1):
+        if number in texts:
+            indent = line[: len(line) - len(line.lstrip())]
+            block = texts[number].rstrip("\n").split("\n")
+            lines += [indent + text if text else "" for text in block]
+        elif not re.search(r"<!--runnable-pages", line):
+            lines.append(LANGUAGE.sub(r"\1```\2", line))
+    return "\n".join(lines) + "\n"
 
 
 @pytest.mark.parametrize("name", RUNNABLE)
-def test_pasting_a_page_prints_what_it_shows(
-    built, name, tmp_path, pytestconfig, remembered
-):
-    """Blocks copied from the HTML run in a fresh interpreter, as shown.
-
-    A page that just ran in one (`pytest --fresh`) needn't run a second time,
-    if it was the same code to the letter.
-    """
-    blocks = copied(name, built)
-    codes = [code.strip("\n") for code, _, _ in blocks]
+def test_another_reader_of_pages_finds_the_same_session(name):
+    """pytest_codeblocks, which the marks are from, cuts the same blocks."""
     page = read_page(PROJECT, PROJECT.docs / name)
-    files = sources(PROJECT, page) | {Path(__file__)}
-    passed = remembered(fingerprint(files, codes))
-    ran = printed_in_new_interpreter(pytestconfig, page) or []
-    ran = [(code, out) for kind, code, out in ran if kind == "python"]
-    same = [code.strip("\n") for code, _ in ran] == codes
-    if same and name != ALWAYS_PASTED:
-        printed = [out for _, out in ran]
-    else:
-        printed = paste(codes, tmp_path, page.settings.get("threads", 1))
-    for (_, shown, block), text in zip(blocks, printed, strict=True):
-        tolerance = block.tolerance or page.settings.get("tolerance", 1e-2)
-        difference = compare_text(shown, text, tolerance)
-        assert not difference, f"{block.name}:\n{difference}"
-    passed()
+    text = as_cutters_read_it(page)
+    cut = extract_from_buffer(io.StringIO(text), max_num_lines=10**5)
+    theirs = [
+        (
+            textwrap.dedent(block.code).strip("\n"),
+            textwrap.dedent(block.expected_output or "").strip("\n"),
+        )
+        for block in cut
+        if block.syntax in ("python", "bash", "sh")
+    ]
+    ours = [
+        (
+            block.include.text.strip("\n"),
+            block.output.text.strip("\n") if block.output else "",
+        )
+        for block in page.runnable()
+    ]
+    assert theirs == ours
+
+
+def test_a_lesson_made_in_each_section_builds(tmp_path):
+    """`make lesson` anywhere, and the site still builds without a warning."""
+    copy = tmp_path / "copy"
+    left_out = (".git", ".venv", ".cache", ".*_cache", "site", "__pycache__")
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(*left_out))
+    sections = [p.parent.name for p in PROJECT.docs.glob("*/index.md")]
+    made = [s for s in sections if s not in ("reference", "blog")]
+    assert len(made) >= 6
+    for section in made:
+        make_lesson(copy, f"{section}/zz-new-in-{section}")
+    assert check(copy) == []
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict"],
+        cwd=copy,
+        env={**ENVIRONMENT, "PYTHONPATH": str(copy)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    for section in made:
+        page = copy / f"site/{section}/zz-new-in-{section}/index.html"
+        assert "mean of a thousand numbers" in page.read_text("utf-8")
 
 
 @pytest.fixture(scope="session")
