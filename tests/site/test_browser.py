@@ -4,7 +4,6 @@ import contextlib
 import functools
 import http.server
 import threading
-from pathlib import Path
 
 import pytest
 
@@ -57,14 +56,6 @@ def browser():
         )
         yield browser
         browser.close()
-
-
-@pytest.fixture(scope="module")
-def look(built, browser):
-    """The fingerprint of how any page looks, but for its own HTML."""
-    drawn = {".css", ".js", ".svg", ".png", ".woff2"}
-    files = [path for path in built.rglob("*") if path.suffix in drawn]
-    return fingerprint(files, browser.version, Path(__file__).read_text())
 
 
 # Indexing all of the site for each page would take most of the time.

@@ -12,7 +12,7 @@ EXTENSIONS = [
     "admonition",
     "pymdownx.tabbed",
     "pymdownx.arithmatex",
-    "runnable_pages.mathml",
+    "theme.mathml",
 ]
 CONFIGS = {
     "pymdownx.arithmatex": {"generic": True},
