@@ -9,9 +9,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from runnable_pages.pages import read_page
+from runnable_pages.page import read_page
 
-from benchmarks import backpropagation, fundamentals, gpt_speed, unsupervised
+from benchmarks import (
+    backpropagation,
+    fundamentals,
+    gpt_speed,
+    serving,
+    unsupervised,
+)
 from runnable_pages.project import Project
 from runnable_pages.session import PageRun, prepare
 
@@ -62,7 +68,7 @@ def bench_build(folder):
 def bench_start():
     """A page's first block, against an interpreter with the same imports."""
     project = Project.load(ROOT)
-    prepare(project.preload)
+    prepare(project.settings["preload"])
     page = read_page(
         project, project.docs / "fundamentals/gradient-descent.md"
     )
@@ -72,7 +78,9 @@ def bench_start():
         run.run(0)
         run.close()
 
-    imports = "; ".join(f"import {name}" for name in project.preload)
+    imports = "; ".join(
+        f"import {name}" for name in project.settings["preload"]
+    )
     command = [sys.executable, "-c", imports]
     start_page()  # the fork server itself starts once
     ours, theirs, share = ratio(
@@ -86,5 +94,6 @@ if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         bench_build(folder)
     bench_start()
+    serving.main()
     for module in (fundamentals, unsupervised, backpropagation, gpt_speed):
         module.main()
