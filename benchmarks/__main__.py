@@ -9,8 +9,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from runnable_pages.page import read_page
-
 from benchmarks import (
     backpropagation,
     fundamentals,
@@ -18,6 +16,7 @@ from benchmarks import (
     serving,
     unsupervised,
 )
+from runnable_pages.page import read_page
 from runnable_pages.project import Project
 from runnable_pages.session import PageRun, prepare
 

@@ -252,11 +252,17 @@ class ArithmeticItem(_Item):
         """How the page differs under this arithmetic."""
         if arithmetic.left_out:
             return []
-        page = self.parent.page
-        run = PageRun(self.config.stash[PROJECT], page, arithmetic)
-        problems = []
+        run = PageRun(self.config.stash[PROJECT], self.parent.page, arithmetic)
+        try:
+            return self._run_all(run, arithmetic)
+        finally:  # or a child would keep pytest from ending
+            run.close()
+
+    def _run_all(self, run, arithmetic):
+        page, problems = self.parent.page, []
+        # Blocks at the end that weren't run have no result.
         for index, (block, plain) in enumerate(
-            zip(page.runnable(), self.parent.results, strict=True)
+            zip(page.runnable(), self.parent.results, strict=False)
         ):
             if plain is None:
                 continue
@@ -267,7 +273,6 @@ class ArithmeticItem(_Item):
             ]
             if result.error:
                 break
-        run.close()
         return problems
 
     def _differences(self, block, plain, result, arithmetic):
