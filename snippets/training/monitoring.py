@@ -507,9 +507,7 @@ if __name__ == "__main__":
     print("epoch          1      2      3      5")
     for rate in (0.02, 0.2, 2.0):
         ratios = changes(rate)
-        shown = "  ".join(
-            f"{ratios[epoch - 1]:.3f}" for epoch in (1, 2, 3, 5)
-        )
+        shown = "  ".join(f"{ratios[epoch - 1]:.3f}" for epoch in (1, 2, 3, 5))
         print(f"rate {rate:4}  {shown}")
     # --8<-- [end:solution-ratio]
 
