@@ -460,7 +460,7 @@ if __name__ == "__main__":
     for block in peeking.blocks:
         masked, block.attention = block.attention, Peeking(96, 4)
         block.attention.load_state_dict(masked.state_dict())  # same start
-    train(peeking, steps=100)
+    train(peeking, steps=80)
     # --8<-- [end:peek]
 
     # --8<-- [start:peek-loss]
@@ -469,7 +469,7 @@ if __name__ == "__main__":
         last = F.cross_entropy(peeking(inputs)[:, -1], targets[:, -1])
     print(f"all positions      {evaluate(peeking, text.validation):.1f}")
     print(f"the last position  {last:.1f}")
-    print(f"model with a mask  {np.mean(losses[80:100]):.1f} by then")
+    print(f"model with a mask  {np.mean(losses[60:80]):.1f} by then")
     # --8<-- [end:peek-loss]
 
     # --8<-- [start:order]
