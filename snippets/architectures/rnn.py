@@ -309,12 +309,12 @@ def counted_loss(letters, train_on, test_on, lean=27.0):
 if __name__ == "__main__":
     # --8<-- [start:look]
     known, unknown = load_names()
-    train_on, test_on = name_ids(known), name_ids(unknown)
+    some_names, new_names = name_ids(known), name_ids(unknown)
     print(*known[:8])
     print(f"{len(known):,} to learn from, {len(unknown):,} held out")
     print(f"every character alike  {np.log(len(CHARACTERS)):.2f}")
     for letters in range(5):
-        loss = counted_loss(letters, train_on, test_on)
+        loss = counted_loss(letters, some_names, new_names)
         print(f"counted after {letters}        {loss:.2f}")
     # --8<-- [end:look]
 
@@ -389,9 +389,9 @@ if __name__ == "__main__":
     # --8<-- [start:surnames]
     torch.manual_seed(0)
     model = NameModel(GRUCell(16, 96))
-    print(f"before  {mean_loss(model, *test_on).item():.2f}")
-    fit(model, *train_on, steps=280)
-    print(f"after   {mean_loss(model, *test_on).item():.2f}")
+    print(f"before  {mean_loss(model, *new_names).item():.2f}")
+    fit(model, *some_names, steps=250)
+    print(f"after   {mean_loss(model, *new_names).item():.2f}")
     # --8<-- [end:surnames]
 
 
@@ -590,15 +590,15 @@ if __name__ == "__main__":
     # --8<-- [end:explode]
 
     # --8<-- [start:padding]
-    (X, targets), test_on = name_ids(known), name_ids(unknown)
+    X, targets = some_names
     for name, wanted in (
         ("left out", targets),
         ("counted", targets.clamp(min=0)),  # as more end marks
     ):
         torch.manual_seed(0)
         careless = NameModel(GRUCell(16, 96))
-        losses = fit(careless, X, wanted, steps=100)
-        own, honest = np.mean(losses[-20:]), mean_loss(careless, *test_on)
+        losses = fit(careless, X, wanted, steps=80)
+        own, honest = np.mean(losses[-20:]), mean_loss(careless, *new_names)
         line = f"padding {name:8s}  its own loss {own:.2f}, "
         print(f"{line}honest loss {honest.item():.2f}")
     # --8<-- [end:padding]
@@ -654,7 +654,7 @@ if __name__ == "__main__":
     for name, move in (("behind", 0), ("in front", 40)):
         torch.manual_seed(0)
         reader = Reader(nn.RNN(8, 64, batch_first=True))
-        fit(reader, train_on[0].roll(move, dims=1), train_on[1], steps=200)
+        fit(reader, train_on[0].roll(move, dims=1), train_on[1], steps=100)
         share = share_right(reader, test_on[0].roll(move, dims=1), test_on[1])
         print(f"blank rows {name:8s}  right more than half: {share > 0.5}")
     # --8<-- [end:solution-first]
