@@ -306,8 +306,7 @@ if __name__ == "__main__":
     # --8<-- [start:baselines]
     vocab_size = len(text.characters)
     baselines = {"every character alike": math.log(vocab_size)}
-    names = ("characters", "pairs", "triples", "quadruples")
-    for n, name in enumerate(names, start=1):
+    for n, name in enumerate(("characters", "pairs", "triples"), start=1):
         loss = ngram_loss(text.train, text.validation, vocab_size, n)
         baselines[f"counted {name}"] = loss
     for name, loss in baselines.items():
@@ -331,7 +330,7 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     model = GPT(vocab_size)
     print(f"before {evaluate(model, text.validation):.2f}")
-    losses = train(model, steps=700)
+    losses = train(model, steps=320)
     print(f"after  {evaluate(model, text.validation):.2f}")
     # --8<-- [end:train]
 
@@ -340,13 +339,13 @@ if __name__ == "__main__":
     import numpy as np
 
     fig, ax = plt.subplots()
-    ax.plot(np.arange(10, 701, 20), np.reshape(losses, (-1, 20)).mean(1))
+    ax.plot(np.arange(10, 321, 20), np.reshape(losses, (-1, 20)).mean(1))
     for name, loss in baselines.items():
         ax.axhline(loss, color="C1", linestyle="dashed", linewidth=1)
-        below = name == "counted quadruples"  # above it runs the curve
+        below = name == "counted triples"  # above it runs the curve
         va, height = ("top", -0.05) if below else ("bottom", 0.03)
-        ax.text(700, loss + height, name, ha="right", va=va)
-    ax.set_ylim(bottom=1.6)
+        ax.text(320, loss + height, name, ha="right", va=va)
+    ax.set(xlim=(0, 325), ylim=(1.8, 4.6))
     ax.set_xlabel("step")
     ax.set_ylabel("loss (nats per character)")
     plt.show()
@@ -368,24 +367,18 @@ if __name__ == "__main__":
         weights = weights_of(model, windows)
     previous = weights.diagonal(-1, -2, -1).mean(-1)  # (layer, head)
     for layer, row in enumerate(previous, start=1):
-        shares = " ".join(f"{share:.2f}" for share in row.sort()[0])
-        print(f"layer {layer}: share on the character before {shares}")
+        print(f"layer {layer}: up to {row.max():.1f} on the character before")
     even = (1 / torch.arange(2, 33)).mean()  # position i sees i + 1
-    print(f"were it spread evenly, each would have {even:.2f}")
+    print(f"spread evenly: {even:.1f}")
     # --8<-- [end:heads]
 
     # --8<-- [start:map]
-    line = "If music be the food of love, pl"
     layer, head = divmod(previous.argmax().item(), 4)
-    with torch.no_grad():
-        weights = weights_of(model, text.encode(line)[None])[layer, head]
     fig, ax = plt.subplots()
-    image = ax.imshow(weights, vmin=0, vmax=1)
-    fig.colorbar(image, label="attention weight")
-    ax.set_xticks([0, 8, 16, 24], [f"{i}: {line[i]}" for i in (0, 8, 16, 24)])
-    ax.set_yticks([0, 8, 16, 24], [f"{i}: {line[i]}" for i in (0, 8, 16, 24)])
-    ax.set_xlabel("looked at (position: character)")
-    ax.set_ylabel("looking")
+    image = ax.imshow(weights[layer, head], vmin=0, vmax=1)
+    fig.colorbar(image, label="mean attention weight")
+    ax.set(xticks=range(0, 32, 8), yticks=range(0, 32, 8))
+    ax.set(xlabel="position looked at", ylabel="position that looks")
     plt.show()
     # --8<-- [end:map]
 
@@ -393,8 +386,7 @@ if __name__ == "__main__":
     for prompt in ("What is thy nam", "Good morrow, my lor", "Exeun"):
         with torch.no_grad():
             logits = model(text.encode(prompt)[None])[0, -1]
-        chance, best = logits.softmax(-1).max(-1)
-        print(f"{prompt!r}, then {text.characters[best]!r}: {chance:.2f}")
+        print(f"{prompt!r}, then {text.characters[logits.argmax()]!r}")
     # --8<-- [end:predict]
 
     # --8<-- [start:write]
@@ -468,16 +460,16 @@ if __name__ == "__main__":
     for block in peeking.blocks:
         masked, block.attention = block.attention, Peeking(96, 4)
         block.attention.load_state_dict(masked.state_dict())  # same start
-    train(peeking, steps=150)
+    train(peeking, steps=80)
     # --8<-- [end:peek]
 
     # --8<-- [start:peek-loss]
     inputs, targets = random_batch(text.validation, 2000, 32, generator)
     with torch.no_grad():
         last = F.cross_entropy(peeking(inputs)[:, -1], targets[:, -1])
-    print(f"all positions      {evaluate(peeking, text.validation):.2f}")
-    print(f"the last position  {last:.2f}")
-    print(f"model with a mask  {np.mean(losses[130:150]):.2f} by then")
+    print(f"all positions      {evaluate(peeking, text.validation):.1f}")
+    print(f"the last position  {last:.1f}")
+    print(f"model with a mask  {np.mean(losses[60:80]):.1f} by then")
     # --8<-- [end:peek-loss]
 
     # --8<-- [start:order]
@@ -527,9 +519,9 @@ if __name__ == "__main__":
             parameter.copy_(kept)
         return loss
 
-    print(f"whole              {evaluate(model, text.validation):.2f}")
-    print(f"without positions  {loss_without(model.positions.weight):.2f}")
+    print(f"whole              {evaluate(model, text.validation):.1f}")
+    print(f"without positions  {loss_without(model.positions.weight):.1f}")
     for number, block in enumerate(model.blocks, start=1):
         loss = loss_without(block.attention.out.weight)
-        print(f"without attention {number}  {loss:.2f}")
+        print(f"without attention {number}  {loss:.1f}")
     # --8<-- [end:solution-without]
