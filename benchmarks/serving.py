@@ -2,7 +2,7 @@
 
 Run `python -m benchmarks.serving`. It serves a copy of the site, grown to
 sixty pages, once with all pages built anew at each save and once with
-`--dirty`, and saves a page, a snippet, a recorded output and a test in turn.
+`--dirty`, and saves a page, a snippet and a test in turn.
 """
 
 import os
@@ -24,12 +24,12 @@ LESSON = "fundamentals/gradient-descent"
 SAVED = {
     f"docs/{LESSON}.md": ("# Gradient descent", "# Gradient descent {}"),
     "snippets/fundamentals/gradient_descent.py": (
-        "[start:data]\n",
-        "[start:data]\n    # {}\n",
+        "[start:gradient]\n",
+        "[start:gradient]\n# {}\n",
     ),
     "tests/snippets/fundamentals/test_gradient_descent.py": (
-        '    """',
-        '    """{} ',
+        '"""Errors 1',
+        '"""{} Errors 1',
     ),
 }
 
@@ -92,6 +92,8 @@ def saves(copy, *options):
                 time.sleep(2)  # the last build is over
                 path, word = copy / name, f"word{time.time_ns()}"
                 text = path.read_text("utf-8")
+                if old not in text:
+                    raise AssertionError(f"{name} has no {old!r} any more")
                 path.write_text(
                     text.replace(old, new.format(word), 1), "utf-8"
                 )

@@ -196,7 +196,7 @@ class _Comparison:
         if None in parts:
             self.tell(name, f"{old} recorded, {new} drawn")
             return
-        if key_of(parts[0]) == key_of(parts[1]):
+        if _bare(parts[0]) == _bare(parts[1]):
             return
         own = _size(parts[0]) or scale
         # A marker is held to its own size; an area to that of its axes.
@@ -204,8 +204,8 @@ class _Comparison:
         self.walk(*parts, name, scale if is_area else (max(own), max(own)))
 
 
-def key_of(element):
-    """The element's text, its ids aside."""
+def _bare(element):
+    """The element and what it holds, ids aside."""
     return [
         (e.tag, {k: v for k, v in e.attrib.items() if k != "id"}, e.text)
         for e in element.iter()

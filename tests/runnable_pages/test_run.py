@@ -14,13 +14,13 @@ from runnable_pages.session import PageRun
 PAGE = "docs/lessons/sums.md"
 
 
-def run(sample, fresh=False, settings=None):
+def run(sample, fresh=False, settings=None, arithmetic=None):
     """Run the sample's page; its results, and what closing it tells."""
     project = Project.load(sample.root)
     project.settings.update(settings or {})
     page = read_page(project, sample.root / PAGE)
     assert page.mistakes == []
-    page_run = PageRun(project, page, fresh=fresh)
+    page_run = PageRun(project, page, arithmetic, fresh)
     results = []
     for index in range(len(page.runnable())):
         results.append(page_run.run(index))
@@ -166,11 +166,8 @@ def test_threads_are_those_of_the_arithmetic(sample):
     )
     sample.page(look)
     assert run(sample)[0][0].output == "{1}\n"
-    project = Project.load(sample.root)
-    page = read_page(project, sample.root / PAGE)
-    page_run = PageRun(project, page, arithmetics()[-1])
-    assert page_run.run(0).output == "{2}\n"
-    page_run.close()
+    two = arithmetics()[-1]
+    assert run(sample, arithmetic=two)[0][0].output == "{2}\n"
 
 
 @pytest.mark.parametrize(
