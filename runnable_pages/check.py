@@ -47,7 +47,9 @@ def check(root):
         return [error.mistake]
     if project.mistakes:
         return sorted(project.mistakes)
-    pages, mistakes = read_site(project)
+    pages, mistakes, complete = read_site(project)
+    if not complete:  # what isn't read would be missed everywhere
+        return sorted(set(mistakes))
     snippets = {
         path.relative_to(project.snippets).as_posix(): read_snippet(
             project, path
@@ -85,7 +87,7 @@ class _Told(logging.Handler):
 
 
 def read_site(project):
-    """The pages by path from docs/, with their URLs, and the mistakes.
+    """The pages by path from docs/, the mistakes, and whether all was read.
 
     {src_uri: (Page, url)}.
     """
@@ -94,9 +96,9 @@ def read_site(project):
     level, spread, log.propagate = log.level, log.propagate, False
     log.addHandler(told)
     log.setLevel(logging.WARNING)
-    urls = {}
+    urls, complete = {}, False
     try:
-        urls = _render_all(project)
+        urls, complete = _render_all(project)
     except (Abort, BuildError, ConfigurationError) as error:
         if str(error) and not told.mistakes:
             told.mistakes.append(Mistake("mkdocs.yml", 1, str(error)))
@@ -115,11 +117,14 @@ def read_site(project):
         # What a page that can't be read lacks is no mistake of its readers.
         if not any(f"'{name[5:]}' does not" in mistake.text for name in unread)
     ]
-    return pages, mistakes
+    return pages, mistakes, complete
 
 
 def _render_all(project):
-    """Read and render all pages as MkDocs would; returns their URLs."""
+    """Read and render all pages as MkDocs would.
+
+    Returns their URLs, and whether each could be built.
+    """
     with contextlib.chdir(project.root):
         config = _config(project)
         plugins = config.plugins
@@ -135,12 +140,11 @@ def _render_all(project):
             file.page or SitePage(None, file, config)
             for file in files.documentation_pages()
         ]
-        for page in pages:
-            _render(page, config, files)
+        complete = all([_render(page, config, files) for page in pages])
         level = config.validation.links.anchors
         for page in pages:
             page.validate_anchor_links(files=files, log_level=level)
-        return {page.file.src_uri: page.file.url for page in pages}
+        return {page.file.src_uri: page.file.url for page in pages}, complete
 
 
 def _config(project):
@@ -161,7 +165,7 @@ def _config(project):
 
 
 def _render(page, config, files):
-    """One page, through the plugins' events and ours."""
+    """One page, through the plugins' events and ours. False if it can't."""
     plugins, uri = config.plugins, page.file.src_uri
     try:
         page = plugins.on_pre_page(page, config=config, files=files)
@@ -176,6 +180,8 @@ def _render(page, config, files):
         text = " ".join(f"{type(error).__name__}: {error}".split())
         mistake = Mistake(f"docs/{uri}", 1, f"can't be built: {text}; mend it")
         hook.log.warning("%s", mistake)
+        return False
+    return True
 
 
 def in_our_words(project, message):
