@@ -3,7 +3,6 @@
 # --8<-- [start:find]
 import importlib.util
 import sys
-import tempfile
 from pathlib import Path
 
 NAME = "SmolLM2-135M-Instruct"
@@ -37,6 +36,7 @@ def convert(folder=FOLDER):
     if folder.is_dir():
         return folder
     import torch
+    from safetensors.torch import save_model
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = packaged_file()
@@ -46,11 +46,12 @@ def convert(folder=FOLDER):
     )
     tokenizer = AutoTokenizer.from_pretrained(source.parent, **where)
     del model.config.quantization_config  # the copy's weights are floats
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as partial:
-        model.save_pretrained(partial)
-        tokenizer.save_pretrained(partial)
-        Path(partial).rename(folder)
+    partial = folder.with_name(folder.name + ".partial")
+    partial.mkdir(parents=True, exist_ok=True)
+    save_model(model, partial / "model.safetensors", {"format": "pt"})
+    for part in (model.config, model.generation_config, tokenizer):
+        part.save_pretrained(partial)
+    partial.rename(folder)
     return folder
 
 
