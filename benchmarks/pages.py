@@ -41,9 +41,7 @@ def cpu_seconds(tree, *options):
             break
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{Path(tree).name}: {done.stdout.strip().splitlines()[-1]}")
-    return (
-        after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    )
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main(commit, *options):

