@@ -48,8 +48,6 @@ def check(root):
     if project.mistakes:
         return sorted(project.mistakes)
     pages, mistakes, complete = read_site(project)
-    if not complete:  # what isn't read would be missed everywhere
-        return sorted(set(mistakes))
     snippets = {
         path.relative_to(project.snippets).as_posix(): read_snippet(
             project, path
@@ -58,6 +56,8 @@ def check(root):
     }
     for snippet in snippets.values():
         mistakes += snippet.mistakes
+    if not complete:  # what isn't read would be missed everywhere
+        return sorted(set(mistakes))
     mistakes += unused_sections(pages, snippets)
     mistakes += picture_mistakes(project, pages)
     mistakes += repeated_in_nav(project)

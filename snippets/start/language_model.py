@@ -57,6 +57,8 @@ def entropy(probabilities):
 
 if __name__ == "__main__":
     # --8<-- [start:prompts]
+    import textwrap
+
     import matplotlib.pyplot as plt
 
     prompts = [
@@ -70,7 +72,8 @@ if __name__ == "__main__":
         top = probabilities.topk(5)
         ax.barh([tokenizer.decode(t) for t in top.indices], top.values)
         ax.invert_yaxis()
-        ax.set(xlabel="probability", title=prompt.replace(" is", "\nis"))
+        ax.set(xlabel="probability", xticks=[0, 0.4, 0.8])
+        ax.set_title(textwrap.fill(prompt, 14))
         print(f"{prompt:28} {entropy(probabilities):.1f} nats")
     # --8<-- [end:prompts]
 
