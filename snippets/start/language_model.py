@@ -192,6 +192,14 @@ def token_losses(model, ids):
     return F.cross_entropy(logits.mT, ids[:, 1:], reduction="none")
 
 
+NOTE = """\
+The kettle in our office takes three minutes to boil. On Tuesday Priya
+put a sticker on it that says so, because Tom had asked her twice. Since
+then nobody waits beside it: people put the kettle on, go back to their
+desks, and return when it has boiled. Tom says that the sticker is the
+best thing anyone did for him.""".replace("\n", " ")
+
+
 # --8<-- [end:token-losses]
 
 
@@ -201,16 +209,9 @@ if __name__ == "__main__":
 
     import numpy as np
 
-    note = (
-        "The kettle in our office takes three minutes to boil. On Tuesday "
-        "Priya put a sticker on it that says so, because Tom had asked her "
-        "twice. Since then nobody waits beside it: people put the kettle "
-        "on, go back to their desks, and return when it has boiled. Tom "
-        "says that the sticker is the best thing anyone did for him."
-    )
     rng = np.random.default_rng(0)
-    shuffled = " ".join(rng.permutation(note.split()))
-    for name, text in (("note", note), ("shuffled", shuffled)):
+    shuffled = " ".join(rng.permutation(NOTE.split()))
+    for name, text in (("note", NOTE), ("shuffled", shuffled)):
         ids = tokenizer(text, return_tensors="pt").input_ids
         losses = token_losses(model, ids)
         bits = losses.sum().item() / math.log(2) / len(text.encode())
@@ -222,7 +223,7 @@ if __name__ == "__main__":
     # --8<-- [end:losses]
 
     # --8<-- [start:repeat]
-    ids = tokenizer(note, return_tensors="pt").input_ids
+    ids = tokenizer(NOTE, return_tensors="pt").input_ids
     losses = token_losses(model, ids.repeat(1, 2))[0]
     n = ids.shape[1]
     first, second = losses[: n - 1], losses[n:]
@@ -252,7 +253,7 @@ if __name__ == "__main__":
     # --8<-- [end:no-prompt]
 
     # --8<-- [start:shifted-twice]
-    ids = tokenizer(note, return_tensors="pt").input_ids
+    ids = tokenizer(NOTE, return_tensors="pt").input_ids
     with torch.no_grad():
         right = model(ids, labels=ids).loss
         twice = model(ids[:, :-1], labels=ids[:, 1:]).loss
@@ -282,7 +283,7 @@ if __name__ == "__main__":
     # --8<-- [end:solution-answers]
 
     # --8<-- [start:solution-context]
-    ids = tokenizer(note, return_tensors="pt").input_ids
+    ids = tokenizer(NOTE, return_tensors="pt").input_ids
     for context in (0, 8, 32, ids.shape[1] - 17):
         seen = ids[:, -17 - context :]
         loss = token_losses(model, seen)[0, -16:].mean()
