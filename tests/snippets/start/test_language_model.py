@@ -5,7 +5,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
 
 from snippets.start.language_model import (
     count_parameters,
@@ -15,28 +14,12 @@ from snippets.start.language_model import (
     next_token,
     token_losses,
 )
+from tests.snippets.small_llama import small_llama
 
 
 @pytest.fixture(scope="module")
 def smol():
     return load()
-
-
-def small_llama(seed=0, **changes):
-    """A Llama of random weights, small enough for many passes."""
-    torch.manual_seed(seed)
-    shape = {
-        "vocab_size": 50,
-        "hidden_size": 24,
-        "intermediate_size": 40,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 3,
-        "num_key_value_heads": 1,
-        "tie_word_embeddings": True,
-        "bos_token_id": 0,
-        "eos_token_id": 0,
-    }
-    return LlamaForCausalLM(LlamaConfig(**(shape | changes))).eval()
 
 
 def test_without_a_copy_the_error_names_the_command(tmp_path):
