@@ -151,7 +151,6 @@ if __name__ == "__main__":
     from scipy.stats import sem
 
     plt.figure()
-    plt.axhline(0.2, color="#5b6475", linestyle=":", label="chance")
     for (name, score), marker in zip(scores.items(), "xvso", strict=True):
         half = 2.776 * sem(score) if len(score) > 1 else None
         plt.errorbar(
@@ -281,11 +280,14 @@ if __name__ == "__main__":
     # --8<-- [start:seen]
     old = [test_images[test_labels == digit] for digit in range(5)]
     body = bodies["prototypical"][0]
-    for name, classes in (("new", new), ("trained on", old)):
-        with torch.no_grad():
-            features = [body(x) for x in classes]
-        score = episode_accuracies(features, prototypical, 1).mean()
-        print(f"1-shot accuracy, digits {name:11}{score:.2f}")
+    for name, features_of in (("pixels", nn.Flatten()), ("network", body)):
+        print(f"{name:8}", end="")
+        for digits, classes in (("new", new), ("trained on", old)):
+            with torch.no_grad():
+                features = [features_of(x) for x in classes]
+            score = episode_accuracies(features, prototypical, 1).mean()
+            print(f"  {digits} {score:.2f}", end="")
+        print()
     # --8<-- [end:seen]
 
     # --8<-- [start:few-episodes]

@@ -80,6 +80,37 @@ def test_a_frozen_body_keeps_all_its_numbers(pretrained):
     )
 
 
+def test_a_body_is_three_convolutions_and_rectified():
+    """It has the parameters of the formula, and features of 0 or more."""
+    body = conv_body()
+    widths = ((1, 16), (16, 32), (32, 64))
+    by_formula = sum(9 * a * b + b + 2 * b for a, b in widths)
+    assert sum(p.numel() for p in body.parameters()) == by_formula
+    features = body(images(4)[0])
+    assert features.shape == (4, 1024)
+    assert features.min() == 0
+
+
+def test_adapting_takes_thirty_steps_with_batch_norm_in_training(pretrained):
+    """Batch norm of a new body has counted thirty batches."""
+    model = adapt(pretrained, "scratch", *images(20), 1e-3, 0)
+    assert model[0][1].num_batches_tracked == 30
+
+
+def test_another_seed_is_another_head_and_other_batches(pretrained):
+    """Runs with two seeds end apart; with one seed they end alike."""
+    x, labels = images(80)
+    runs = [adapt(pretrained, "frozen", x, labels, 1e-3, s) for s in (0, 0, 1)]
+    first, again, other = (state(run[1]) for run in runs)
+    assert same(first, again)
+    assert not same(first, other)
+    losses = [
+        [loss.item() for loss in batch_losses(pretrained, x, labels, 3, s)]
+        for s in (0, 1)
+    ]
+    assert losses[0] != losses[1]
+
+
 def test_scratch_knows_nothing_of_the_pretrained_model(pretrained):
     """With another pretrained model the result is the same."""
     other = nn.Sequential(conv_body(), nn.Linear(1024, 5))
@@ -158,6 +189,16 @@ def test_accuracy_counts_and_uses_the_running_statistics():
     x = torch.tensor([[2.0, 1.0], [0.0, 5.0], [3.0, 1.0]])
     assert accuracy(model, x, torch.tensor([0, 1, 1])) == pytest.approx(2 / 3)
     assert model.running_mean.tolist() == [0, 0]
+
+
+def test_a_starts_within_its_bound_on_both_sides():
+    """A fills the range of 1 / sqrt(inputs); the linear layer is frozen."""
+    torch.manual_seed(0)
+    layer = LoRA(nn.Linear(64, 8))
+    assert not any(p.requires_grad for p in layer.linear.parameters())
+    assert 0.12 < layer.A.max() <= 0.125
+    assert -0.125 <= layer.A.min() < -0.12
+    assert (layer.B == 0).all()
 
 
 def test_with_b_zero_nothing_changes():
