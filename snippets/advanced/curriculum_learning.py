@@ -196,12 +196,14 @@ if __name__ == "__main__":
     # --8<-- [end:wrong-labels]
 
     # --8<-- [start:noisy]
+    true_order = np.flatnonzero(~wrong)  # nobody knows it in practice
     choices = {
         "all at once": lambda seed: uniform(len(labels)),
         "easy to hard": lambda seed: paced(noisy_order),
         "easiest 70 %": lambda seed: paced(noisy_order, most=0.7),
         "random 70 %": lambda seed: paced(shuffle(seed), most=0.7),
         "hard to easy": lambda seed: paced(noisy_order[::-1]),
+        "right labels": lambda seed: paced(true_order, start=1.0),
     }
     with_noise = curves(noisy, choices, 300, 8)
     for name, rows in with_noise.items():
