@@ -7,7 +7,6 @@ rm -rf runs/killed && mkdir -p runs
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 torchrun --standalone --nproc-per-node=2 --max-restarts=1 \
     -m snippets.advanced.elastic_training runs/killed 17 2> runs/killed.log
-grep -o "failed (exitcode.*local_rank: ." runs/killed.log
 # --8<-- [end:killed]
 
 # --8<-- [start:agents]

@@ -95,16 +95,20 @@ def test_entropy_is_that_of_sure_and_of_even():
     """It is 0 where one token is sure, and log n where n are alike."""
     assert entropy(torch.tensor([0.0, 1.0, 0.0])) == 0
     assert entropy(torch.full((8,), 1 / 8)) == pytest.approx(math.log(8))
+    uneven = torch.tensor([0.5, 0.25, 0.25])
+    assert entropy(uneven) == pytest.approx(1.5 * math.log(2))
 
 
 @pytest.mark.parametrize(("heads", "kv_heads"), [(3, 1), (6, 2), (4, 4)])
 def test_parameters_are_counted_from_the_shapes(heads, kv_heads):
     """The formula gives the number of any such Llama's parameters."""
     model = small_llama(
-        num_attention_heads=heads, num_key_value_heads=kv_heads
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        num_hidden_layers=2,
     )
     kv_width = 24 // heads * kv_heads
-    by_formula = count_parameters(50, 24, kv_width, 40, 3)
+    by_formula = count_parameters(50, 24, kv_width, 40, 2)
     assert by_formula == sum(p.numel() for p in model.parameters())
 
 
