@@ -2,6 +2,7 @@
 
 import copy
 import os
+import signal
 
 import pytest
 import torch
@@ -12,6 +13,8 @@ from torch import nn
 
 from snippets.advanced import elastic_training
 from snippets.advanced.elastic_training import resume, save, share, train
+
+INIT = dist.init_process_group
 
 
 def some_model(seed=0):
@@ -150,3 +153,23 @@ def test_only_rank_one_dies_and_only_at_first(tmp_path, monkeypatch):
     """Rank 0 outlives the step at which rank 1 is to die."""
     monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("killed"))
     train_alone(monkeypatch, tmp_path / "c.pt", die_at=3, steps=5)
+
+
+def test_rank_one_dies_at_its_step(tmp_path, monkeypatch):
+    """With two steps done, by the signal that can't be caught."""
+    killed = []
+
+    def kill(process, signal_number):
+        killed.append((process, signal_number))
+        raise InterruptedError
+
+    monkeypatch.setattr(os, "kill", kill)
+    monkeypatch.setattr(dist, "get_rank", lambda: 1)
+    path = tmp_path / "c.pt"
+    with pytest.raises(InterruptedError):
+        train_alone(monkeypatch, path, die_at=2, steps=5)
+    dist.destroy_process_group()
+    assert killed == [(os.getpid(), signal.SIGKILL)]
+    monkeypatch.setattr(dist, "init_process_group", INIT)
+    train_alone(monkeypatch, path, attempt=1, die_at=2, steps=5)
+    assert len(killed) == 1

@@ -79,6 +79,14 @@ def test_an_unused_parameter_fails_in_the_second_step(tmp_path):
     assert found == [(3, ""), (3, "")]
 
 
+def test_alone_an_unused_parameter_fails_as_well(alone, capsys):
+    """Also a group of one process waits for the gradient."""
+    steps, complaint = steps_taken()
+    say(steps, complaint)
+    assert capsys.readouterr().out.startswith("1 Expected to have finished")
+    assert steps_taken(find_unused_parameters=True) == (3, "")
+
+
 def test_a_detour_leaves_one_layer_without_gradient():
     """The layer that forward doesn't use has none."""
     model = Detour()
