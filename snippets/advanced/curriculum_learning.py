@@ -212,6 +212,7 @@ if __name__ == "__main__":
     # --8<-- [end:noisy]
 
     # --8<-- [start:lengths]
+    from snippets.advanced.transfer_learning import descend
     from snippets.architectures.transformer import (
         GPT,
         load_shakespeare,
@@ -225,15 +226,15 @@ if __name__ == "__main__":
         torch.manual_seed(seed)
         model = GPT(len(text.characters), d_model=48, n_heads=2, context=32)
         generator = torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
-        for step in range(steps):
-            length = lengths[step * len(lengths) // steps]
-            rows = tokens // length if tokens else 8
-            x, y = random_batch(text.train, rows, length, generator)
-            loss = F.cross_entropy(model(x).mT, y)
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+
+        def losses():
+            for step in range(steps):
+                length = lengths[step * len(lengths) // steps]
+                rows = tokens // length if tokens else 8
+                x, y = random_batch(text.train, rows, length, generator)
+                yield F.cross_entropy(model(x).mT, y)
+
+        descend(model, losses(), 3e-3)
         return model
 
     # --8<-- [end:lengths]

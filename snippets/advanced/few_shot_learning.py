@@ -312,7 +312,6 @@ if __name__ == "__main__":
     # --8<-- [end:order]
 
     # --8<-- [start:solution-ways]
-    features = [body(x).detach() for x in new]
     for n_way in (2, 3, 4, 5):
         score = episode_accuracies(features, prototypical, 1, n_way).mean()
         print(f"{n_way} ways: {score:.2f}, chance {1 / n_way:.2f}")

@@ -114,7 +114,8 @@ if __name__ == "__main__":
         chosen = new_images[few], new_labels[few]
         return adapt(pretrained[seed], method, *chosen, rate, seed)
 
-    for method in ("scratch", "frozen", "fine-tuned"):
+    methods = ("scratch", "frozen", "fine-tuned")
+    for method in methods:
         print(f"{method:12}", end="")
         for rate in (1e-3, 3e-3, 1e-2):
             models = [learned(method, rate, 10, seed) for seed in (0, 1)]
@@ -126,7 +127,6 @@ if __name__ == "__main__":
     # --8<-- [start:compare]
     new_test = test_images[~old_test], test_labels[~old_test] - 5
     per_class = (2, 10, 50)
-    methods = ("scratch", "frozen", "fine-tuned")
     scores = {method: np.zeros((5, 3)) for method in methods}
     for method in methods:
         for seed in range(5):

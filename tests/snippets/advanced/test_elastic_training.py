@@ -13,8 +13,7 @@ from torch import nn
 
 from snippets.advanced import elastic_training
 from snippets.advanced.elastic_training import resume, save, share, train
-
-INIT = dist.init_process_group
+from tests.snippets.processes import ranks
 
 
 def some_model(seed=0):
@@ -87,34 +86,25 @@ def test_another_step_has_another_batch():
     assert len(drawn) == 10
 
 
-def train_alone(monkeypatch, path, attempt=0, **options):
+def train_alone(path, attempt=0, **options):
     """Train in a group of this process only."""
-    for name, value in {
-        "RANK": 0,
-        "WORLD_SIZE": 1,
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": 0,
-        "TORCHELASTIC_RESTART_COUNT": attempt,
-    }.items():
-        monkeypatch.setenv(name, str(value))
     start = dist.init_process_group
-    monkeypatch.setattr(
-        dist,
-        "init_process_group",
-        lambda backend: start(
-            backend, store=dist.HashStore(), rank=0, world_size=1
-        ),
-    )
-    train(path, **options)
-    monkeypatch.setattr(dist, "init_process_group", start)
+
+    def start_alone(backend):
+        start(backend, store=dist.HashStore(), rank=0, world_size=1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHELASTIC_RESTART_COUNT", str(attempt))
+        patch.setattr(dist, "init_process_group", start_alone)
+        train(path, **options)
 
 
-def test_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch, capsys):
+def test_training_goes_on_from_its_checkpoint(tmp_path, capsys):
     """Ten steps and ten more give the weights of twenty, to the bit."""
     halves, whole = tmp_path / "halves.pt", tmp_path / "whole.pt"
-    train_alone(monkeypatch, whole)
-    train_alone(monkeypatch, halves, steps=10)
-    train_alone(monkeypatch, halves, attempt=1)
+    train_alone(whole)
+    train_alone(halves, steps=10)
+    train_alone(halves, attempt=1)
     out = capsys.readouterr().out
     assert "attempt 1, from step 10" in out
     assert out.count("from step 0") == 2
@@ -125,10 +115,8 @@ def test_training_goes_on_from_its_checkpoint(tmp_path, monkeypatch, capsys):
 
 def test_two_ranks_train_as_one(tmp_path, monkeypatch):
     """With half of each batch each, the weights are those of one process."""
-    from tests.snippets.advanced.test_parallel_worker import ranks
-
     monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "0")
-    train_alone(monkeypatch, tmp_path / "one.pt")
+    train_alone(tmp_path / "one.pt")
 
     def work():
         for name in ("init_process_group", "destroy_process_group"):
@@ -143,16 +131,16 @@ def test_two_ranks_train_as_one(tmp_path, monkeypatch):
         torch.testing.assert_close(two["model"][name], weights)
 
 
-def test_it_learns_the_digits(tmp_path, monkeypatch, capsys):
+def test_it_learns_the_digits(tmp_path, capsys):
     """After twenty steps the loss is well below log 10 = 2.3."""
-    train_alone(monkeypatch, tmp_path / "c.pt")
+    train_alone(tmp_path / "c.pt")
     assert float(capsys.readouterr().out.split()[-1]) < 1.5
 
 
 def test_only_rank_one_dies_and_only_at_first(tmp_path, monkeypatch):
     """Rank 0 outlives the step at which rank 1 is to die."""
     monkeypatch.setattr(os, "kill", lambda *_: pytest.fail("killed"))
-    train_alone(monkeypatch, tmp_path / "c.pt", die_at=3, steps=5)
+    train_alone(tmp_path / "c.pt", die_at=3, steps=5)
 
 
 def test_rank_one_dies_at_its_step(tmp_path, monkeypatch):
@@ -167,9 +155,8 @@ def test_rank_one_dies_at_its_step(tmp_path, monkeypatch):
     monkeypatch.setattr(dist, "get_rank", lambda: 1)
     path = tmp_path / "c.pt"
     with pytest.raises(InterruptedError):
-        train_alone(monkeypatch, path, die_at=2, steps=5)
+        train_alone(path, die_at=2, steps=5)
     dist.destroy_process_group()
     assert killed == [(os.getpid(), signal.SIGKILL)]
-    monkeypatch.setattr(dist, "init_process_group", INIT)
-    train_alone(monkeypatch, path, attempt=1, die_at=2, steps=5)
+    train_alone(path, attempt=1, die_at=2, steps=5)
     assert len(killed) == 1

@@ -1,7 +1,5 @@
 """One process of a group: what it computes and what it holds."""
 
-import multiprocessing
-
 import pytest
 import torch
 import torch.distributed as dist
@@ -15,6 +13,7 @@ from snippets.advanced.parallel_worker import (
     steps_taken,
     train,
 )
+from tests.snippets.processes import ranks
 
 
 @pytest.fixture
@@ -24,29 +23,6 @@ def alone():
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
     yield
     dist.destroy_process_group()
-
-
-def ranks(n, work, path):
-    """What work returns on each of n processes, by rank."""
-
-    def one(rank, results):
-        torch.set_num_threads(1)
-        store = dist.FileStore(str(path), n)
-        dist.init_process_group("gloo", store=store, rank=rank, world_size=n)
-        found = work()
-        dist.barrier()
-        dist.destroy_process_group()
-        results.put((rank, found))
-
-    fork = multiprocessing.get_context("fork")
-    results = fork.Queue()
-    processes = [fork.Process(target=one, args=(r, results)) for r in range(n)]
-    for process in processes:
-        process.start()
-    found = dict(results.get(timeout=60) for _ in range(n))
-    for process in processes:
-        process.join()
-    return [found[rank] for rank in range(n)]
 
 
 def test_alone_the_gradient_is_the_mean(alone):
@@ -95,30 +71,12 @@ def test_a_detour_leaves_one_layer_without_gradient():
     assert model.used.weight.grad is not None
 
 
-@pytest.mark.parametrize("how", ["DDP", "ZeRO-1", "fully_shard"])
-def test_alone_every_way_holds_everything(alone, how):
-    """16 bytes a parameter, and the loss of plain Adam."""
-    loss, size = train(how)
-    assert size == 16
+def plain_loss(seeds):
+    """The last loss of plain Adam, with the data of these seeds at once."""
     torch.manual_seed(0)
     model = torch.nn.Sequential(*[torch.nn.Linear(256, 256) for _ in range(4)])
     optimizer = torch.optim.Adam(model.parameters())
-    torch.manual_seed(1)
-    for _ in range(5):
-        x = torch.randn(8, 256)
-        optimizer.zero_grad()
-        plain = (model(x) - x).square().mean()
-        plain.backward()
-        optimizer.step()
-    assert loss == pytest.approx(plain.item(), rel=1e-4)
-
-
-def loss_of_both_ranks():
-    """The last loss of one process that has the data of two ranks."""
-    torch.manual_seed(0)
-    model = torch.nn.Sequential(*[torch.nn.Linear(256, 256) for _ in range(4)])
-    optimizer = torch.optim.Adam(model.parameters())
-    generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     for _ in range(5):
         x = torch.cat([torch.randn(8, 256, generator=g) for g in generators])
         optimizer.zero_grad()
@@ -128,9 +86,17 @@ def loss_of_both_ranks():
     return loss.item()
 
 
+@pytest.mark.parametrize("how", ["DDP", "ZeRO-1", "fully_shard"])
+def test_alone_every_way_holds_everything(alone, how):
+    """16 bytes a parameter, and the loss of plain Adam."""
+    loss, size = train(how)
+    assert size == 16
+    assert loss == pytest.approx(plain_loss([1]), rel=1e-4)
+
+
 def test_two_ranks_share_what_they_hold(tmp_path):
     """12 bytes under ZeRO-1, 8 under fully_shard, at one process's loss."""
-    expected = loss_of_both_ranks()
+    expected = plain_loss([1, 2])
     found = {
         how: ranks(2, lambda how=how: train(how), tmp_path / how)
         for how in ("DDP", "ZeRO-1", "fully_shard")
