@@ -86,7 +86,7 @@ if __name__ == "__main__":
         mean = rm.expected(true, table).mean()
         best = rm.optimum(log_reference, true, beta)
         distance = rm.divergence(table, best)
-        print(f"{beta:4}  {name:22}{mean:6.1f}{distance:16.1f}")
+        print(f"{beta:<4}  {name:22}{mean:6.1f}{distance:16.1f}")
 
     print("beta  policy           true reward   KL to optimum")
     tuned = {}

