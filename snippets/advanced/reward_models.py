@@ -127,6 +127,9 @@ if __name__ == "__main__":
     chosen, rejected = comparisons(reference, 4000, generator)
     for one, two in zip(chosen[:4], rejected[:4], strict=True):
         print(f"{spell(one):6} rather than {spell(two)}")
+    a = torch.stack([chosen, rejected]) == LETTERS.index("a")
+    doubled = (a[..., 1:] & a[..., :-1]).any(dim=2).any(dim=0)
+    print(f"{doubled.sum()} of 4,000 pairs have two a in a row")
     # --8<-- [end:pairs]
 
     # --8<-- [start:gradient]
@@ -203,6 +206,8 @@ if __name__ == "__main__":
     for name, rewards in (("reward model", raw), ("true reward", taste)):
         mean, half = agreement(rewards, *held_out)
         print(f"{name:13}{mean:.2f} (± {half:.2f})")
+    tied = (taste(held_out[0]) == taste(held_out[1])).float().mean()
+    print(f"true rewards alike in {tied:.2f} of the pairs")
     # --8<-- [end:held-out]
 
 
@@ -440,6 +445,7 @@ if __name__ == "__main__":
         agreed, _ = agreement(other, *held_out)
         print(f"{agreed:.2f}{best:12.1f}   {favourites(table)}")
 
+    print(f"the first one {favourites(learned):>45}")
     print("agrees   true reward   favourites")
     for seed in (1, 2):
         report(seed, small_gpt(seed), (chosen, rejected))
@@ -476,10 +482,12 @@ if __name__ == "__main__":
     for beta in (1, 0.1, 0.01, 0.003):
         prompts = first_letters(1000, generator)
         table = optimum(log_reference, learned, beta).exp()
-        places = torch.multinomial(table[prompts[:, 0] - 1], 1)
+        rows = table[prompts[:, 0] - 1]
+        places = torch.multinomial(rows, 1, generator=generator)
         new = answers[prompts - 1, places][:, 0]
         usual = sample(reference, prompts, 4, generator)
         chosen, _ = prefer(new, usual, generator)
-        wins = (chosen == new).all(dim=1).float().mean()
-        print(f"beta {beta:5}: preferred to the reference {wins:.2f}")
+        same = (new == usual).all(dim=1)  # counts half
+        won = (chosen == new).all(dim=1).float() - 0.5 * same
+        print(f"beta {beta:5}: preferred to the reference {won.mean():.2f}")
     # --8<-- [end:solution-win-rate]

@@ -61,6 +61,33 @@ def test_log_probabilities_are_those_of_a_step_by_step_reading(reference):
     )
 
 
+def test_longer_prompts_leave_less_to_answer(reference):
+    """With a prompt of two letters, the first answer token drops out, and
+    a score is read at the same place.
+    """
+    names = rm.load_names()[:9]
+    one, two = (
+        rm.log_probs(reference, names),
+        rm.log_probs(reference, names, 2),
+    )
+    assert torch.allclose(one[:, 1:], two)
+    model = rm.with_scalar_head(reference)
+    torch.nn.init.normal_(model.head.weight)
+    assert torch.allclose(rm.score(model, names), rm.score(model, names, 2))
+
+
+def test_the_reference_has_learned_to_spell(reference):
+    """Names are likelier than to an untrained GPT, by two nats a name; and
+    a seed makes one network, whatever was drawn before.
+    """
+    names = rm.load_names()
+    untrained = rm.total(rm.small_gpt(0))(names).mean()
+    assert rm.total(reference)(names).mean() > untrained + 2
+    one = rm.small_gpt(3)
+    torch.rand(5)
+    assert torch.equal(one.head.weight, rm.small_gpt(3).head.weight)
+
+
 def test_all_answers_are_listed_once(reference, everything):
     """Each letter has 1,555 of them, and their probabilities sum to 1."""
     assert everything.shape == (6 * 1555, 5)
@@ -84,6 +111,10 @@ def test_samples_come_as_often_as_the_table_says(reference, everything):
     expected = (table.exp() * short).sum(1).mean().item()
     share = (rm.answer_mask(drawn).sum(1) <= 3).float().mean().item()
     assert share == pytest.approx(expected, abs=5 * 0.5 / 20_000**0.5)
+    entropy = -rm.expected(table, table).mean().item()
+    found = rm.total(reference)(drawn)
+    error = found.std().item() / 20_000**0.5
+    assert found.mean().item() == pytest.approx(-entropy, abs=5 * error)
     behind = drawn[:, 1:] * (1 - rm.answer_mask(drawn))
     assert (behind == rm.END).all()
 
@@ -166,6 +197,8 @@ def test_a_score_is_read_at_the_last_token_that_counts(reference):
     padded[1, 4] = 3
     assert rm.score(model, padded).unique().numel() == 1
     assert reference.head.weight.shape == (7, 32)
+    assert not any(p.requires_grad for p in reference.parameters())
+    assert all(p.requires_grad for p in model.parameters())
 
 
 def test_a_reward_model_learns_what_it_is_shown(reference):
