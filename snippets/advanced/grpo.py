@@ -192,8 +192,9 @@ if __name__ == "__main__":
         return torch.randint(2, (len(ids),), generator=dice).float()
 
     for name, reward in (("checked", check), ("at random", chance)):
-        *_, (policy, *_) = grpo(model, reward, 0, steps=15)
-        print(f"{name:10}{right(model):.2f} -> {right(policy):.2f}")
+        for seed in (0, 1):
+            *_, (policy, *_) = grpo(model, reward, seed, steps=10)
+            print(f"{name:10}{right(model):.2f} -> {right(policy):.2f}")
     # --8<-- [end:control]
 
     # --8<-- [start:defaults]

@@ -102,7 +102,7 @@ if __name__ == "__main__":
     from snippets.advanced.reward_models_and_rlhf import ppo
 
     torch.manual_seed(0)
-    reward_model = rm.train_reward_model(rm.small_gpt(0), *pairs)
+    reward_model = rm.train_reward_model(reference, *pairs)
     reward = rm.centred(reward_model, reference)
     learned = rm.by_letter(reward, everything)
 
@@ -110,6 +110,7 @@ if __name__ == "__main__":
         """The prompts of a step."""
         return rm.first_letters(256, generator)
 
+    print("beta  policy           true reward   KL to optimum")
     for beta in (1, 0.3):
         for seed in (0, 1):
             *_, policy = ppo(reference, reward, letters, 4, beta, seed)
@@ -147,6 +148,15 @@ if __name__ == "__main__":
         with torch.no_grad():
             both = [rm.total(policy)(ids).mean().item() for ids in held_out]
         curves.append(both)
+    chosen, letters_of = held_out[0], held_out[0][:, 0] - 1
+    rewards = rm.taste(chosen) - rm.expected(
+        rm.by_letter(rm.taste, everything), log_reference
+    ).index_select(0, letters_of)
+    log_z = (log_reference + true / 0.3).logsumexp(dim=1)[letters_of]
+    best = rm.total(reference)(chosen) + rewards / 0.3 - log_z
+    print(f"chosen, reference {curves[0][0]:6.1f}")
+    print(f"chosen, tuned     {curves[-1][0]:6.1f}")
+    print(f"chosen, optimum   {best.mean():6.1f}")
     steps = range(0, 201, 20)
     chosen_curve, rejected_curve = zip(*curves, strict=True)
     plt.figure()

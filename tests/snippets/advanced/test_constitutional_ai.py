@@ -6,6 +6,7 @@ import torch
 from transformers import AutoTokenizer
 
 from snippets.advanced import constitutional_ai as cai
+from snippets.advanced.preference_optimization import dpo_loss
 from snippets.advanced.transfer_learning import LoRA
 from snippets.start.convert_language_model import FOLDER
 from tests.snippets.small_llama import small_llama
@@ -157,6 +158,58 @@ def test_dpo_prefers_the_chosen_answers(model, tokenizer):
     assert not any(isinstance(m, LoRA) for m in model.modules())
 
 
+def test_dpo_starts_where_the_reference_is(model, tokenizer, monkeypatch):
+    """All gaps of the first step are 0: what is compared is the change."""
+    gaps = []
+
+    def noted(gap, beta):
+        gaps.append((gap.detach(), beta))
+        return dpo_loss(gap, beta)
+
+    monkeypatch.setattr(cai, "dpo_loss", noted)
+    pairs = [tuple(SAID)] * 4
+    cai.prefer(model, tokenizer, ASKED * 2, pairs, 2, seed=0, beta=0.2)
+    assert gaps[0][0].shape == (4,)
+    assert gaps[0][0].abs().max() < 1e-3
+    assert gaps[1][0].abs().max() > 1e-3
+    assert gaps[0][1] == 0.2
+
+
+def test_fine_tuning_takes_the_mean_over_tokens(model, tokenizer, monkeypatch):
+    """The first loss is minus the log-probability a token of its batch."""
+    taken = []
+    monkeypatch.setattr(
+        cai, "descend", lambda m, losses, rate: taken.extend(losses)
+    )
+    cai.fine_tune(model, tokenizer, ASKED * 4, SAID * 4, steps=2, seed=0)
+    texts = [cai.chat(tokenizer, q) for q in ASKED * 4]
+    log_probs, length = cai.answer_log_probs(model, tokenizer, texts, SAID * 4)
+    expected = -(log_probs.sum() / length.sum()).item()
+    assert taken[0].item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_another_judge_can_decide(model, tokenizer):
+    """Its gains count, not those of the model that answers; and the two
+    answers to a question are drawn, so that they differ.
+    """
+    judge = small_llama(
+        seed=7,
+        vocab_size=len(tokenizer),
+        eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=False,
+    )
+    asked = [ASKED[0]] * 6
+    pairs = cai.preferences(model, tokenizer, asked, "Be brief.", 0, judge)
+    gains = [
+        cai.gains(judge, tokenizer, asked[:2], list(pair), "Be brief.")
+        for pair in pairs
+    ]
+    assert all(first >= second - 1e-5 for first, second in gains)
+    own = cai.preferences(model, tokenizer, asked, "Be brief.", 0)
+    assert own != pairs
+    assert all(first != second for first, second in pairs)
+
+
 def test_a_judge_of_letters_compares_a_with_b(model, tokenizer):
     """Its answer is that of the next token's logits of A and B."""
     found = cai.prefers_a(model, tokenizer, ASKED[0], *SAID, "Be brief.")
@@ -174,9 +227,9 @@ def test_a_judge_of_letters_compares_a_with_b(model, tokenizer):
 
 def test_an_interval_is_that_of_a_mean():
     """Half of a hundred: 0.5, plus or minus two standard errors of 0.05."""
-    low, high = cai.interval([0, 1] * 50)
-    assert low == pytest.approx(0.4, abs=0.03)
-    assert high == pytest.approx(0.6, abs=0.03)
+    low, high = cai.interval([0, 1] * 500, n=20_000)
+    assert low == pytest.approx(0.5 - 1.96 * 0.5 / 1000**0.5, abs=0.002)
+    assert high == pytest.approx(0.5 + 1.96 * 0.5 / 1000**0.5, abs=0.002)
     assert cai.interval([1, 1, 1]) == pytest.approx([1, 1])
     assert cai.interval([0, 1] * 50, n=3).shape == (2,)
 

@@ -1,5 +1,7 @@
 """GRPO on sums that can be checked."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -86,6 +88,57 @@ def test_the_loss_is_zero_and_the_gradient_is_not(start):
         assert rewards.shape == (100, 8)
         assert abs(loss) < 0.06  # answers of unlike lengths
         assert norm > 0.1
+
+
+def test_a_group_answers_one_prompt(start):
+    """Eight answers in a row are to the same sum, and all sums are asked."""
+    seen = []
+
+    def reward(ids):
+        seen.append(ids)
+        return lesson.check(ids)
+
+    next(iter(lesson.grpo(start, reward, 0, steps=1)))
+    groups = seen[0].view(100, 8, 7)[:, :, : lesson.N_PROMPT]
+    assert (groups == groups[:, :1]).all()
+    assert len(groups[:, 0].unique(dim=0)) == 100
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+def test_one_step_is_four_updates(start, scaled):
+    """A step, written out once more: the same policy, and the loss and the
+    gradient's norm of the first update.
+    """
+    [(policy, _, loss, norm)] = list(
+        lesson.grpo(start, lesson.check, 3, steps=1, scaled=scaled)
+    )
+    generator = torch.Generator().manual_seed(3)
+    mine = copy.deepcopy(start).requires_grad_(True)
+    optimizer = torch.optim.Adam(mine.parameters(), 1e-3)
+    asked = lesson.all_sums()[:, :4].repeat_interleave(8, dim=0)
+    ids = rm.sample(mine, asked, 3, generator)
+    rewards = lesson.check(ids).view(100, 8)
+    advantage = rewards - rewards.mean(1, keepdim=True)
+    if scaled:
+        advantage = advantage / (rewards.std(1, keepdim=True) + 1e-4)
+    advantage = advantage.view(-1, 1).expand(-1, 3)
+    counted = rm.answer_mask(ids, 4) == 1
+    old, first = rm.log_probs(mine, ids, 4).detach(), None
+    for _ in range(4):
+        ratio = (rm.log_probs(mine, ids, 4) - old).exp()
+        clipped = ratio.clamp(0.8, 1.2)
+        gains = torch.minimum(ratio * advantage, clipped * advantage)
+        mean = -gains[counted].mean()
+        optimizer.zero_grad()
+        mean.backward()
+        if first is None:
+            squares = [p.grad.square().sum() for p in mine.parameters()]
+            first = mean.item(), sum(squares).sqrt().item()
+        optimizer.step()
+    assert (loss, norm) == pytest.approx(first, abs=1e-4)
+    found, expected = lesson.log_right(policy), lesson.log_right(mine)
+    assert torch.allclose(found, expected, atol=1e-2)
+    assert (found - lesson.log_right(start)).abs().max() > 0.1
 
 
 def test_answers_get_better_by_checking(start):

@@ -153,6 +153,8 @@ def test_dpo_comes_near_the_optimum(reference, pairs):
     best = rm.optimum(log_reference, true, 1)
     start = rm.divergence(log_reference, best)
     assert rm.divergence(table, best) < start / 2
+    again = list(po.tune(reference, pairs, po.dpo_loss, 1, 0, steps=100))
+    assert torch.equal(tables(again[-1], reference)[0], table)
     after = reference.parameters()
     assert all(map(torch.equal, before, after))
 

@@ -1,5 +1,7 @@
 """PPO, piece by piece and against the exact optimum."""
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given
@@ -60,6 +62,8 @@ def test_advantages_between_critic_and_outcome(seed, n):
     ("ratio", "advantage", "gradient"),
     [
         (1.0, 2.0, -2.0),  # unclipped
+        (1.1, 2.0, -2.2),  # likelier, but not by 20 % yet
+        (0.9, -2.0, 1.8),  # less likely, but not by 20 % yet
         (1.5, 2.0, 0.0),  # already likelier by more than 20 %: no more push
         (0.5, 2.0, -1.0),  # less likely though it was good: pushed back
         (1.5, -2.0, 3.0),  # likelier though it was bad: pushed back
@@ -133,6 +137,58 @@ def test_what_is_kept_of_a_batch(reference):
     assert (returns[mask == 0] == 0).all()
     weights = 0.95 ** (mask.sum(1) - 1)  # the first token's, lambda 0.95
     assert torch.allclose(returns[:, 0], weights * final, atol=1e-5)
+
+
+def test_a_critic_s_target_is_advantage_plus_value(reference):
+    """With a critic that is not at 0, and prompts of two letters: returns
+    worked out from the rewards of each token.
+    """
+    other, critic = rm.small_gpt(5), rm.with_scalar_head(reference)
+    torch.nn.init.normal_(critic.head.weight)
+    ids = rm.load_names()[:20]
+    final = rm.taste(ids)
+    _, _, returns = rlhf.experience(
+        other, reference, critic, ids, 2, final, 0.7
+    )
+    ratio = rm.log_probs(other, ids, 2) - rm.log_probs(reference, ids, 2)
+    mask = rm.answer_mask(ids, 2)
+    rewards = rlhf.token_rewards(ratio, 0 * ratio, mask, final, 0.7)
+    values = rlhf.token_values(critic, ids, 2)
+    expected = rlhf.advantages(rewards, values) + values
+    assert torch.allclose(returns, expected, atol=1e-5)
+    assert (returns - expected + values).abs().max() > 0.1
+
+
+def test_one_step_of_ppo_is_four_updates_of_both_networks(reference):
+    """A step, written out once more: the same policy comes out."""
+    [policy] = list(rlhf.ppo(reference, rm.taste, letters, 4, 0.3, 0, steps=1))
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    mine = copy.deepcopy(reference).requires_grad_(True)
+    critic = rm.with_scalar_head(reference)
+    optimizer = torch.optim.Adam(
+        [*mine.parameters(), *critic.parameters()], 1e-3
+    )
+    ids = rm.sample(mine, letters(generator), 4, generator)
+    counted = rm.answer_mask(ids) == 1
+    old, advantage, returns = rlhf.experience(
+        mine, reference, critic, ids, 1, rm.taste(ids), 0.3
+    )
+    for _ in range(4):
+        ratio = (rm.log_probs(mine, ids) - old).exp()
+        gains = torch.stack(
+            [ratio * advantage, ratio.clamp(0.8, 1.2) * advantage]
+        ).amin(dim=0)
+        errors = (rlhf.token_values(critic, ids) - returns) ** 2
+        loss = -gains[counted].mean() + errors[counted].mean() / 2
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    everything = rm.every_answer()
+    tables = [rm.by_letter(rm.total(m), everything) for m in (policy, mine)]
+    assert torch.allclose(*tables, atol=1e-3)
+    moved = rm.by_letter(rm.total(reference), everything) - tables[0]
+    assert moved.abs().max() > 0.1
 
 
 def test_values_stand_before_their_tokens(reference):
