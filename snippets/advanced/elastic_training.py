@@ -82,7 +82,8 @@ def train(path, die_at=None, steps=20, every=5):
             save(path, step + 1, model, optimizer)
     if rank == 0:
         loss = F.cross_entropy(model(x), y).item()
-        print(f"attempt {attempt}, from step {start}: loss {loss:.3f}")
+        line = f"attempt {attempt}, from step {start}: loss {loss:.3f}"
+        print(line, flush=True)
     dist.barrier()  # leave together
     dist.destroy_process_group()
 
@@ -94,4 +95,5 @@ if __name__ == "__main__":
     # --8<-- [start:main]
     folder, *die_at = sys.argv[1:]
     train(Path(folder, "checkpoint.pt"), *map(int, die_at))
+    os._exit(0)  # without a shutdown of Python, which at times aborts
     # --8<-- [end:main]

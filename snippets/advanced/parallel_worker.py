@@ -1,6 +1,8 @@
 """What each of two processes runs, when torchrun starts it."""
 
 # --8<-- [start:start]
+import os
+
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -135,4 +137,5 @@ if __name__ == "__main__":
         say(f"{how:12} loss {loss:.4f}, {size:5.2f} bytes a parameter")
     dist.barrier()  # leave together
     dist.destroy_process_group()
+    os._exit(0)  # without a shutdown of Python, which at times aborts
     # --8<-- [end:main]
