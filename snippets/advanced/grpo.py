@@ -220,9 +220,7 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     llama = LlamaForCausalLM(rm.llama_config(CHARACTERS))
 
-    def llama_logits(ids):
-        """The Llama's logits of ids."""
-        return llama(ids).logits
+    llama_logits = rm.logits_of(llama)
 
     def checked(prompts, completion_ids, **_):
         """Our check of TRL's answers, as a list."""

@@ -219,14 +219,10 @@ def ipo_loss(gap, beta):
 
 if __name__ == "__main__":
     # --8<-- [start:equal]
-    def logits_of(model):
-        """A function from ids, padded by one more end, to logits."""
-        return lambda ids: model(ids).logits
-
     padded = [F.pad(ids, (0, 1)) for ids in sample]  # TRL ends all names
     with torch.no_grad():
         summed, averaged = (
-            gaps(logits_of(policy), logits_of(frozen), *padded, kind)
+            gaps(rm.logits_of(policy), rm.logits_of(frozen), *padded, kind)
             for kind in (False, True)
         )
     for name, ours in (

@@ -303,6 +303,12 @@ def divergence(log_p, log_q):
     return (log_p.exp() * (log_p - log_q)).sum(1).mean().item()
 
 
+def objective(log_policy, log_reference, reward, beta):
+    """J: mean reward less beta times the KL to the reference."""
+    distance = divergence(log_policy, log_reference)
+    return expected(reward, log_policy).mean().item() - beta * distance
+
+
 # --8<-- [end:optimum]
 
 
@@ -366,6 +372,11 @@ def llama_config(letters=LETTERS, **changes):
         pad_token_id=END,
         **changes,
     )
+
+
+def logits_of(model):
+    """A model of transformers as log_probs wants it: ids to logits."""
+    return lambda ids: model(ids).logits
 
 
 # --8<-- [end:llama]

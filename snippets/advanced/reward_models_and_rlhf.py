@@ -26,8 +26,7 @@ if __name__ == "__main__":
     print("beta  objective at best  true reward there")
     for beta in (1, 0.1, 0.01):
         best = rm.optimum(log_reference, learned, beta)
-        objective = rm.expected(learned, best).mean()
-        objective = objective - beta * rm.divergence(best, log_reference)
+        objective = rm.objective(best, log_reference, learned, beta)
         truth = rm.expected(true, best).mean()
         print(f"{beta:4}{objective:19.2f}{truth:19.1f}")
     # --8<-- [end:setting]
@@ -182,10 +181,9 @@ if __name__ == "__main__":
     print("beta  seed  objective  at best  nats to it: before  after")
     for beta, results in runs.items():
         best = rm.optimum(log_reference, learned, beta)
-        most = rm.expected(learned, best).mean()
-        most = most - beta * rm.divergence(best, log_reference)
-        for seed, (history, log_policy) in enumerate(results):
-            reached = history[-1, 0] - beta * history[-1, 2]
+        most = rm.objective(best, log_reference, learned, beta)
+        for seed, (_, log_policy) in enumerate(results):
+            reached = rm.objective(log_policy, log_reference, learned, beta)
             before = rm.divergence(log_reference, best)
             after = rm.divergence(log_policy, best)
             print(f"{beta:4}{seed:6}{reached:11.2f}{most:9.2f}", end="")
@@ -276,17 +274,13 @@ if __name__ == "__main__":
 
     from transformers import LlamaForCausalLM
 
-    def logits_of(llama):
-        """A transformers model as log_probs wants it: ids to logits."""
-        return lambda ids: llama(ids).logits
-
     torch.manual_seed(0)
     llama = LlamaForCausalLM(rm.llama_config())
     names = rm.load_names()
     batches = (names[torch.randint(len(names), (64,))] for _ in range(150))
-    spelled = (log_probs(logits_of(llama), ids) for ids in batches)
+    spelled = (log_probs(rm.logits_of(llama), ids) for ids in batches)
     descend(llama, (-each.sum(1).mean() for each in spelled), 3e-3)
-    log_llama = rm.by_letter(rm.total(logits_of(llama)), everything)
+    log_llama = rm.by_letter(rm.total(rm.logits_of(llama)), everything)
     folder = tempfile.TemporaryDirectory()
     llama.save_pretrained(folder.name)
     # --8<-- [end:llama]
@@ -333,19 +327,18 @@ if __name__ == "__main__":
     trainer = rloo(folder.name)
     trainer.train()
     tuned = trainer.model
-    log_tuned = rm.by_letter(rm.total(logits_of(tuned)), everything)
+    log_tuned = rm.by_letter(rm.total(rm.logits_of(tuned)), everything)
     for name, table in (
         ("RLOO", log_tuned),
         ("best", rm.optimum(log_llama, learned, 0.1)),
     ):
-        objective = rm.expected(learned, table).mean()
-        objective = objective - 0.1 * rm.divergence(table, log_llama)
+        objective = rm.objective(table, log_llama, learned, 0.1)
         print(f"{name}: objective {objective:.2f}")
     # --8<-- [end:rloo]
 
     # --8<-- [start:wrong-reference]
     assumed = rloo(tuned).ref_model  # a new trainer, given the tuned model
-    log_assumed = rm.by_letter(rm.total(logits_of(assumed)), everything)
+    log_assumed = rm.by_letter(rm.total(rm.logits_of(assumed)), everything)
     for name, table in (("the folder's", log_llama), ("given", log_tuned)):
         distance = rm.divergence(log_assumed, table)
         print(f"KL of its reference to the model {name:13}{distance:.1f}")
@@ -358,14 +351,13 @@ if __name__ == "__main__":
     # --8<-- [end:solution-one]
 
     # --8<-- [start:solution-identity]
-    for beta, ((history, log_policy), _) in runs.items():
+    for beta, ((_, log_policy), _) in runs.items():
         if beta == 0:
             continue
         best = rm.optimum(log_reference, learned, beta)
-        most = rm.expected(learned, best).mean()
-        most = most - beta * rm.divergence(best, log_reference)
-        missing = most - (history[-1, 0] - beta * history[-1, 2])
-        off = missing / beta - rm.divergence(log_policy, best)
+        most = rm.objective(best, log_reference, learned, beta)
+        reached = rm.objective(log_policy, log_reference, learned, beta)
+        off = (most - reached) / beta - rm.divergence(log_policy, best)
         print(f"beta {beta:4}: 0.01 less is {0.01 / beta:4.2f} nats", end="")
         print(f"; the identity is off by {abs(off):.2f}")
     # --8<-- [end:solution-identity]

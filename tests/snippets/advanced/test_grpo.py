@@ -181,9 +181,7 @@ def test_the_loss_is_trls_dapo():
     llama.eval()  # in training, TRL counts accumulated steps
     ids = ids_of("7+8=15", "2+2=4", "9+0=999", "3+3=6")
     mask = rm.answer_mask(ids, lesson.N_PROMPT)
-    new = rm.log_probs(
-        lambda x: llama(x).logits, ids, lesson.N_PROMPT
-    ).detach()
+    new = rm.log_probs(rm.logits_of(llama), ids, lesson.N_PROMPT).detach()
     old = new + 0.5 * torch.randn(4, 3) * mask
     advantages = torch.tensor([1.2, -0.4, -0.8, 2.0])
     theirs = trainer.compute_loss(

@@ -128,8 +128,8 @@ def test_losses_are_trls(kind):
         for side in ("chosen", "rejected")
     )
     gap = po.gaps(
-        lambda ids: policy(ids).logits,
-        lambda ids: frozen(ids).logits,
+        rm.logits_of(policy),
+        rm.logits_of(frozen),
         chosen,
         rejected,
         averaged=kind != "sigmoid",
