@@ -1,0 +1,208 @@
+"""Token shards on a disk, streamed by workers, and resumed exactly."""
+
+# --8<-- [start:shards]
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, IterableDataset, get_worker_info
+
+from snippets.architectures.transformer import load_shakespeare
+
+
+def write_shards(tokens, folder, size):
+    """Files of at most so many tokens of two bytes; returns their paths.
+
+    Raises ValueError for a token that two bytes can't hold.
+    """
+    if not 0 <= tokens.min() <= tokens.max() < 2**16:
+        low, high = tokens.min(), tokens.max()
+        raise ValueError(f"tokens from {low} to {high} don't fit 16 bits")
+    folder.mkdir(exist_ok=True)
+    paths = []
+    for start in range(0, len(tokens), size):
+        paths.append(folder / f"{len(paths):04}.npy")
+        np.save(paths[-1], tokens[start : start + size].astype(np.uint16))
+    return paths
+
+
+if __name__ == "__main__":
+    text = load_shakespeare(held_out=())
+    tokens = text.train.numpy()  # one a character
+    paths = write_shards(tokens, Path("shards"), 500_000)
+    sizes = [path.stat().st_size / 1e6 for path in paths]
+    print(f"{len(tokens)} tokens, {len(paths)} files", end="")
+    print(f" of {max(sizes):.1f} MB, the last of {sizes[-1]:.1f}")
+    # --8<-- [end:shards]
+
+    # --8<-- [start:mapped]
+    shard = np.load(paths[3], mmap_mode="r")
+    print(type(shard).__name__, shard.shape, shard.dtype)
+    print(text.decode(shard[1000:1060]))
+    # --8<-- [end:mapped]
+
+
+# --8<-- [start:order]
+def shuffled_places(lengths, window, rng):
+    """Each window of each shard once: rows of (shard, start), (n, 2).
+
+    Shards come in random order, and so do the windows of each; what is left
+    at the end of a shard, less than a window, is left out.
+    """
+    places = []
+    for shard in rng.permutation(len(lengths)):
+        starts = window * rng.permutation(lengths[shard] // window)
+        places.append(np.stack([np.full_like(starts, shard), starts], 1))
+    return np.concatenate(places)
+
+
+# --8<-- [end:order]
+
+
+# --8<-- [start:stream]
+class Stream(IterableDataset):
+    """Batches of windows (batch, window), in an order fixed by the seed.
+
+    Batch number b belongs to process b % world, and there to each worker in
+    turn, so that the loader's order is the same for any number of workers.
+    """
+
+    def __init__(
+        self, paths, window, batch_size, seed=0, start=0, rank=0, world=1
+    ):
+        self.shards = [np.load(path, mmap_mode="r") for path in paths]
+        rng = np.random.default_rng(seed)
+        lengths = [len(shard) for shard in self.shards]
+        places = shuffled_places(lengths, window, rng)
+        n_batches = len(places) // (batch_size * world) * world
+        places = places[: n_batches * batch_size]
+        batches = places.reshape(n_batches, batch_size, 2)
+        self.batches = batches[rank::world][start:]  # of this process
+        self.window = window
+
+    def read(self, places):
+        """The windows at rows of (shard, start), as int64."""
+        windows = [
+            self.shards[shard][start : start + self.window]
+            for shard, start in places
+        ]
+        return torch.from_numpy(np.stack(windows).astype(np.int64))
+
+    def __iter__(self):
+        info = get_worker_info()  # None in the main process
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        for places in self.batches[worker::workers]:
+            yield self.read(places)
+
+
+# --8<-- [end:stream]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:workers]
+    def loaded(workers, **settings):
+        """All batches of a loader, (n, 16, 256)."""
+        stream = Stream(paths, window=256, batch_size=16, **settings)
+        return torch.stack(list(DataLoader(stream, None, num_workers=workers)))
+
+    whole = loaded(0)
+    print(tuple(whole.shape))
+    for workers in (1, 2, 3):
+        print(workers, "workers, equal:", torch.equal(loaded(workers), whole))
+    # --8<-- [end:workers]
+
+    # --8<-- [start:resume]
+    stream = Stream(paths, window=256, batch_size=16)
+    batches = iter(DataLoader(stream, None, num_workers=2))
+    before = torch.stack([next(batches) for _ in range(501)])
+    done = len(before)  # goes into the checkpoint; then the process dies
+    after = loaded(3, start=done)
+    print(done, "batches before,", len(after), "after, by three workers")
+    print(
+        "equal to an unbroken run:",
+        torch.equal(torch.cat([before, after]), whole),
+    )
+    # --8<-- [end:resume]
+
+    # --8<-- [start:ranks]
+    shares = [loaded(2, rank=rank, world=4) for rank in range(4)]
+    together = torch.stack(shares, 1).flatten(0, 1)  # in turn
+    print([len(share) for share in shares], "batches each")
+    print("in turn, equal:", torch.equal(together, whole[: len(together)]))
+    # --8<-- [end:ranks]
+
+
+# --8<-- [start:stateful]
+class StatefulStream(Stream):
+    """The same, which says how far it is; each worker has a copy."""
+
+    done = 0
+
+    def __iter__(self):
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        for places in self.batches[worker::workers][self.done :]:
+            self.done += 1
+            yield self.read(places)
+
+    def state_dict(self):
+        """Batches that this copy has yielded."""
+        return {"done": self.done}
+
+    def load_state_dict(self, state):
+        """Go on behind them."""
+        self.done = state["done"]
+
+
+# --8<-- [end:stateful]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:torchdata]
+    import warnings
+
+    from torchdata.stateful_dataloader import StatefulDataLoader
+
+    warnings.filterwarnings("ignore", "'set_vital' is deprecated")
+
+    def stateful():
+        """A new loader, as after a new start of the program."""
+        stream = StatefulStream(paths, window=256, batch_size=16)
+        return StatefulDataLoader(stream, None, num_workers=2)
+
+    loader = stateful()
+    batches = iter(loader)
+    before = torch.stack([next(batches) for _ in range(501)])
+    state = loader.state_dict()
+    loader = stateful()
+    loader.load_state_dict(state)
+    after = torch.stack(list(loader))
+    print(
+        "equal to an unbroken run:",
+        torch.equal(torch.cat([before, after]), whole),
+    )
+    # --8<-- [end:torchdata]
+
+    # --8<-- [start:ahead]
+    from snippets.training.data_pipelines import prefetch
+
+    stream = StatefulStream(paths, window=256, batch_size=16)
+    batches = prefetch(stream, depth=8)
+    for _ in range(501):
+        next(batches)
+    print("a thread ahead: it says", stream.state_dict()["done"])
+    stream = StatefulStream(paths, window=256, batch_size=16)
+    batches = iter(DataLoader(stream, None, num_workers=2))
+    for _ in range(501):
+        next(batches)
+    print("two workers:    it says", stream.state_dict()["done"])
+    # --8<-- [end:ahead]
+
+    # --8<-- [start:wrapped]
+    ids = np.array([49_151, 70_000])
+    print(ids.astype(np.uint16))
+    try:
+        write_shards(ids, Path("broken"), 10)
+    except ValueError as error:
+        print(error)
+    # --8<-- [end:wrapped]
