@@ -8,6 +8,7 @@ import ast
 import builtins
 import ctypes
 import faulthandler
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -100,6 +101,8 @@ class _Child:
         _style_figures(self.root)
         sys.addaudithook(self._audit)
         warnings.showwarning = self._warned
+        # as in a reader's Python, and not as this process was started
+        multiprocessing.set_start_method(None, force=True)
 
     def _redirect(self):
         """Standard input is empty; output goes to files that we read."""
@@ -345,6 +348,9 @@ class _Child:
 
 class _NoKeyboard:
     """A standard input that says why there is none."""
+
+    def close(self):
+        """What a forked process does first, as with any standard input."""
 
     def __getattr__(self, name):
         raise EOFError(

@@ -77,8 +77,12 @@ if __name__ == "__main__":
     # --8<-- [end:loader]
 
     # --8<-- [start:library]
+    import warnings
+
     from torch.utils.data import DataLoader
 
+    # it warns of more workers than there are cores
+    warnings.filterwarnings("ignore", "This DataLoader will create")
     loader = DataLoader(digits, batch_sampler=order, num_workers=2)
     pairs = zip(loader, load(digits, order, collate), strict=True)
     same = [torch.equal(a[0], b[0]) for a, b in pairs]

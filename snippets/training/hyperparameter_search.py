@@ -307,6 +307,7 @@ if __name__ == "__main__":
 
     def killed_in_trial_five():
         """A search that dies without a word, as for want of memory."""
+        torch.set_num_threads(1)  # those of the parent aren't forked
 
         def dying(trial):
             loss = objective(trial)

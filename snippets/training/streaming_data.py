@@ -100,6 +100,11 @@ class Stream(IterableDataset):
 
 if __name__ == "__main__":
     # --8<-- [start:workers]
+    import warnings
+
+    # it warns of more workers than there are cores
+    warnings.filterwarnings("ignore", "This DataLoader will create")
+
     def loaded(workers, **settings):
         """All batches of a loader, (n, 16, 256)."""
         stream = Stream(paths, window=256, batch_size=16, **settings)
@@ -159,8 +164,6 @@ class StatefulStream(Stream):
 
 if __name__ == "__main__":
     # --8<-- [start:torchdata]
-    import warnings
-
     from torchdata.stateful_dataloader import StatefulDataLoader
 
     warnings.filterwarnings("ignore", "'set_vital' is deprecated")
@@ -184,12 +187,15 @@ if __name__ == "__main__":
     # --8<-- [end:torchdata]
 
     # --8<-- [start:ahead]
+    import time
+
     from snippets.training.data_pipelines import prefetch
 
     stream = StatefulStream(paths, window=256, batch_size=16)
     batches = prefetch(stream, depth=8)
     for _ in range(501):
         next(batches)
+    time.sleep(0.5)  # the thread fills its queue
     print("a thread ahead: it says", stream.state_dict()["done"])
     stream = StatefulStream(paths, window=256, batch_size=16)
     batches = iter(DataLoader(stream, None, num_workers=2))
@@ -206,3 +212,27 @@ if __name__ == "__main__":
     except ValueError as error:
         print(error)
     # --8<-- [end:wrapped]
+
+    # --8<-- [start:solution-left]
+    stream = Stream(paths, window=256, batch_size=16)
+    read = stream.batches.shape[0] * 16 * 256
+    print(f"{len(tokens) - read} of {len(tokens)} tokens are left out")
+    # --8<-- [end:solution-left]
+
+    # --8<-- [start:solution-larger]
+    larger = torch.stack(list(Stream(paths, window=256, batch_size=32)))
+    flat = whole.flatten(0, 1)[: larger.shape[0] * 32]
+    print(tuple(larger.shape), torch.equal(larger.flatten(0, 1), flat))
+    # --8<-- [end:solution-larger]
+
+    # --8<-- [start:solution-local]
+    everywhere = np.random.default_rng(0).permutation(
+        stream.batches.reshape(-1, 2)
+    )
+    for name, batches in (
+        ("shard by shard", stream.batches),
+        ("all at once", everywhere.reshape(-1, 16, 2)),
+    ):
+        shards = [len(set(batch[:, 0].tolist())) for batch in batches]
+        print(f"{name:15}{np.mean(shards):.1f} files a batch")
+    # --8<-- [end:solution-local]

@@ -1,6 +1,8 @@
 """A page that misbehaves fails alone, and is told what it did."""
 
 import os
+import subprocess
+import sys
 import time
 
 import psutil
@@ -85,6 +87,41 @@ def test_a_process_that_was_waited_for_is_none_left_behind(sample):
     """Starting processes is allowed."""
     sample.page("import subprocess; subprocess.run(['true'], check=True)")
     assert run(sample)[1] == []
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_processes_start_as_in_a_readers_python(sample, fresh):
+    """By the system's default, not by the way in which the page started."""
+    sample.page(
+        "import multiprocessing\nprint(multiprocessing.get_start_method())"
+    )
+    results, _ = run(sample, fresh)
+    default = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import multiprocessing as m; print(m.get_start_method())",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert results[0].output == default.stdout
+
+
+def test_a_forked_process_runs(sample):
+    """As a loader's workers do: it closes standard input first."""
+    sample.page(
+        "import multiprocessing\n"
+        "fork = multiprocessing.get_context('fork')\n"
+        "process = fork.Process(target=print, args=('child',), kwargs={'flush': True})\n"
+        "process.start()\n"
+        "process.join()\n"
+        "print(process.exitcode)"
+    )
+    results, problems = run(sample)
+    assert results[0].output == "child\n0\n"
+    assert problems == []
 
 
 def test_blocks_share_one_session(sample):
