@@ -92,6 +92,8 @@ def close(shown, printed, tolerance):
             shown
         ) == is_whole(printed)
     left, right = _value(shown), _value(printed)
+    if not math.isfinite(left + right):  # 89504e470d begins a PNG file
+        return shown == printed
     slack = max(tolerance * abs(left), 0.5 * _last_digit(shown))
     return abs(left - right) <= slack * (1 + 1e-9)
 

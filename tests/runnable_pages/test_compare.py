@@ -23,6 +23,9 @@ from runnable_pages.compare import compare_text
         ("1,000", "1000", True),
         ("1", "1.0", False),
         ("-1.0", "1.0", False),
+        ("begins 89504e470d", "begins 89504e470d", True),  # no number
+        ("begins 89504e470d", "begins 89504e471d", False),
+        ("begins 89504e470d", "begins 1.5", False),
         ("a b", "a  b", True),
         ("a b", "a c", False),
         ("a", "a\nb", False),
