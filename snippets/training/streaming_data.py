@@ -1,6 +1,7 @@
 """Token shards on a disk, streamed by workers, and resumed exactly."""
 
 # --8<-- [start:shards]
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -60,30 +61,36 @@ def shuffled_places(lengths, window, rng):
 
 
 # --8<-- [start:stream]
+@lru_cache(maxsize=64)
+def open_shard(path):
+    """A shard as a mapped array; each process opens it once."""
+    return np.load(path, mmap_mode="r")
+
+
 class Stream(IterableDataset):
     """Batches of windows (batch, window), in an order fixed by the seed.
 
-    Batch number b belongs to process b % world, and there to each worker in
-    turn, so that the loader's order is the same for any number of workers.
+    start windows are left out: those that were used before. Of the batches
+    that remain, number b belongs to process b % world, and there to each
+    worker in turn, so that any number of them gives the same order.
     """
 
     def __init__(
         self, paths, window, batch_size, seed=0, start=0, rank=0, world=1
     ):
-        self.shards = [np.load(path, mmap_mode="r") for path in paths]
+        self.paths, self.window = paths, window
+        lengths = [len(open_shard(path)) for path in paths]
         rng = np.random.default_rng(seed)
-        lengths = [len(shard) for shard in self.shards]
-        places = shuffled_places(lengths, window, rng)
-        n_batches = len(places) // (batch_size * world) * world
-        places = places[: n_batches * batch_size]
-        batches = places.reshape(n_batches, batch_size, 2)
-        self.batches = batches[rank::world][start:]  # of this process
-        self.window = window
+        places = shuffled_places(lengths, window, rng)[start:]
+        rounds = len(places) // (batch_size * world)
+        places = places[: rounds * world * batch_size]
+        batches = places.reshape(rounds, world, batch_size, 2)
+        self.batches = batches[:, rank]  # of this process
 
     def read(self, places):
         """The windows at rows of (shard, start), as int64."""
         windows = [
-            self.shards[shard][start : start + self.window]
+            open_shard(self.paths[shard])[start : start + self.window]
             for shard, start in places
         ]
         return torch.from_numpy(np.stack(windows).astype(np.int64))
@@ -120,9 +127,9 @@ if __name__ == "__main__":
     stream = Stream(paths, window=256, batch_size=16)
     batches = iter(DataLoader(stream, None, num_workers=2))
     before = torch.stack([next(batches) for _ in range(501)])
-    done = len(before)  # goes into the checkpoint; then the process dies
+    done = len(before) * 16  # windows, for the checkpoint; then it dies
     after = loaded(3, start=done)
-    print(done, "batches before,", len(after), "after, by three workers")
+    print(len(before), "batches before,", len(after), "after")
     print(
         "equal to an unbroken run:",
         torch.equal(torch.cat([before, after]), whole),
@@ -149,6 +156,7 @@ class StatefulStream(Stream):
         for places in self.batches[worker::workers][self.done :]:
             self.done += 1
             yield self.read(places)
+        self.done = 0  # for the next epoch
 
     def state_dict(self):
         """Batches that this copy has yielded."""
@@ -220,9 +228,13 @@ if __name__ == "__main__":
     # --8<-- [end:solution-left]
 
     # --8<-- [start:solution-larger]
-    larger = torch.stack(list(Stream(paths, window=256, batch_size=32)))
-    flat = whole.flatten(0, 1)[: larger.shape[0] * 32]
-    print(tuple(larger.shape), torch.equal(larger.flatten(0, 1), flat))
+    larger = Stream(paths, window=256, batch_size=32, start=done)
+    after = torch.cat(list(larger))
+    rest = whole.flatten(0, 1)[done:][: len(after)]
+    print(
+        f"{len(larger.batches)} batches of 32, equal:",
+        torch.equal(after, rest),
+    )
     # --8<-- [end:solution-larger]
 
     # --8<-- [start:solution-local]

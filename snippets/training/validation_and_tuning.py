@@ -114,42 +114,54 @@ def accuracy(train, test, width=200, penalty=0.1, seed=0):
 # --8<-- [end:model]
 
 
+# --8<-- [start:cross-validate]
+def take(data, rows):
+    """Some rows of data, (x, y)."""
+    return data[0][rows], data[1][rows]
+
+
+def in_order(n, k):
+    """Pairs of rows for k folds of n rows, as they stand."""
+    return with_rest(n, np.array_split(np.arange(n), k))
+
+
+def cross_validate(data, k, **settings):
+    """The mean accuracy over k folds of data, (x, y)."""
+    return np.mean(
+        [
+            accuracy(take(data, train), take(data, test), **settings)
+            for train, test in in_order(len(data[1]), k)
+        ]
+    )
+
+
+# --8<-- [end:cross-validate]
+
+
 if __name__ == "__main__":
     # --8<-- [start:estimates]
     from sklearn.datasets import load_digits
 
-    images, digits = load_digits(return_X_y=True)
-    images = images / 16
-
-    def take(rows):
-        """Some of the digits: x (n, 64), y."""
-        return images[rows], digits[rows]
-
-    def cross_validate(rows, k, **settings):
-        """The mean accuracy over k folds of rows, and no shuffling."""
-        pairs = with_rest(len(rows), np.array_split(np.arange(len(rows)), k))
-        return np.mean(
-            [
-                accuracy(take(rows[a]), take(rows[b]), **settings)
-                for a, b in pairs
-            ]
-        )
+    images, labels = load_digits(return_X_y=True)
+    digits = images / 16, labels
 
     gaps = {"hold-out of 20 %": [], 2: [], 5: [], 10: [], 50: []}
     for seed in range(30):
-        order = np.random.default_rng(seed).permutation(len(digits))
-        ours, rest = order[:150], order[150:]
-        truth = accuracy(take(ours), take(rest))
+        order = np.random.default_rng(seed).permutation(len(labels))
+        ours, rest = take(digits, order[:150]), take(digits, order[150:])
+        truth = accuracy(ours, rest)
         for way, values in gaps.items():
             if isinstance(way, int):
                 estimate = cross_validate(ours, way)
             else:
-                estimate = accuracy(take(ours[30:]), take(ours[:30]))
+                estimate = accuracy(
+                    take(digits, order[30:150]), take(digits, order[:30])
+                )
             values.append(100 * (estimate - truth))
-    print("                  too high by  give or take, points")
+    print("                  bias  standard deviation, points")
     for way, values in gaps.items():
         name = f"{way} folds" if isinstance(way, int) else way
-        print(f"{name:17}{np.mean(values):12.1f}{np.std(values):14.1f}")
+        print(f"{name:17}{np.mean(values):5.1f}{np.std(values):8.1f}")
     # --8<-- [end:estimates]
 
     # --8<-- [start:stratified]
@@ -172,8 +184,8 @@ if __name__ == "__main__":
     for size in sizes:
         scores = []
         for seed in range(10):
-            order = np.random.default_rng(seed).permutation(len(digits))
-            seen, rest = take(order[:size]), take(order[size:])
+            order = np.random.default_rng(seed).permutation(len(labels))
+            seen, rest = take(digits, order[:size]), take(digits, order[size:])
             scores.append((accuracy(seen, seen), accuracy(seen, rest)))
         for values, score in zip(
             curves.values(), np.mean(scores, 0), strict=True
@@ -193,35 +205,41 @@ if __name__ == "__main__":
     print(*(f"{score:.2f}" for score in curves["on other digits"]))
     # --8<-- [end:curve]
 
-    # --8<-- [start:candidates]
-    def candidate(rng):
-        """Settings at random: how wide, how strong a penalty, which seed."""
-        return {
-            "width": int(10 ** rng.uniform(1.5, 2.5)),
-            "penalty": 10 ** rng.uniform(-3, 2),
-            "seed": int(rng.integers(1000)),
-        }
 
-    def best_of(settings, score):
-        """The settings with the highest score, and that score."""
-        scores = [score(each) for each in settings]
-        return settings[np.argmax(scores)], max(scores)
+# --8<-- [start:candidates]
+def candidate(rng):
+    """Settings at random: how wide, how strong a penalty, which seed."""
+    return {
+        "width": int(10 ** rng.uniform(1.5, 2.5)),
+        "penalty": 10 ** rng.uniform(-3, 2),
+        "seed": int(rng.integers(1000)),
+    }
 
-    # --8<-- [end:candidates]
 
+def best_of(settings, score):
+    """The settings with the highest score, and that score."""
+    scores = [score(each) for each in settings]
+    return settings[np.argmax(scores)], max(scores)
+
+
+# --8<-- [end:candidates]
+
+
+if __name__ == "__main__":
     # --8<-- [start:inflation]
     inflation = {}
     for k in (1, 10, 100):
         pairs = []
         for seed in range(12):
             rng = np.random.default_rng(seed)
-            order = rng.permutation(len(digits))
-            train, test = take(order[:100]), take(order[100:200])
+            order = rng.permutation(len(labels))
+            train, test = (take(digits, order[i : i + 100]) for i in (0, 100))
             best, score = best_of(
                 [candidate(rng) for _ in range(k)],
                 lambda s, a=train, b=test: accuracy(a, b, **s),
             )
-            pairs.append((score, accuracy(train, take(order[200:]), **best)))
+            rest = take(digits, order[200:])
+            pairs.append((score, accuracy(train, rest, **best)))
         inflation[k] = np.mean(pairs, 0)
         print(
             f"best of {k:3}: {inflation[k][0]:.3f} on the digits that chose",
@@ -230,34 +248,40 @@ if __name__ == "__main__":
         print(f", {inflation[k][1]:.3f} on others")
     # --8<-- [end:inflation]
 
-    # --8<-- [start:nested]
-    def search(rows, rng):
-        """The best of 20 by 5-fold cross-validation, and its score."""
-        settings = [candidate(rng) for _ in range(20)]
-        return best_of(settings, lambda s: cross_validate(rows, 5, **s))
 
-    def nested(rows, rng):
-        """Search within each training part; test on the part left out."""
-        scores = []
-        for a, b in with_rest(
-            len(rows), np.array_split(np.arange(len(rows)), 5)
-        ):
-            best, _ = search(rows[a], rng)
-            scores.append(accuracy(take(rows[a]), take(rows[b]), **best))
-        return np.mean(scores)
+# --8<-- [start:nested]
+def search(data, rng, n=20):
+    """The best of n candidates by 5-fold cross-validation; its score."""
+    settings = [candidate(rng) for _ in range(n)]
+    return best_of(settings, lambda s: cross_validate(data, 5, **s))
 
+
+def nested(data, rng):
+    """Search within each training part; test on the part left out."""
+    scores = []
+    for train, test in in_order(len(data[1]), 5):
+        best, _ = search(take(data, train), rng)
+        scores.append(accuracy(take(data, train), take(data, test), **best))
+    return np.mean(scores)
+
+
+# --8<-- [end:nested]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:compared]
     results = []
     for seed in range(8):
         rng = np.random.default_rng(seed)
-        order = rng.permutation(len(digits))
-        ours, rest = order[:100], order[100:]
+        order = rng.permutation(len(labels))
+        ours, rest = take(digits, order[:100]), take(digits, order[100:])
         best, score = search(ours, rng)
-        truth = accuracy(take(ours), take(rest), **best)
+        truth = accuracy(ours, rest, **best)
         results.append((score, nested(ours, rng), truth))
     names = "the search's own", "nested", "on other digits"
     for name, score in zip(names, np.mean(results, 0), strict=True):
         print(f"{name:17}{score:.3f}")
-    # --8<-- [end:nested]
+    # --8<-- [end:compared]
 
     # --8<-- [start:library]
     from sklearn.model_selection import (
@@ -338,17 +362,18 @@ if __name__ == "__main__":
     # --8<-- [end:solution-day]
 
     # --8<-- [start:solution-larger]
-    for size in (50, 100, 400):
+    for size in (50, 400):
         pairs = []
-        for seed in range(6):
+        for seed in range(12):
             rng = np.random.default_rng(seed)
-            order = rng.permutation(len(digits))
-            train, valid = take(order[:100]), take(order[100 : 100 + size])
+            order = rng.permutation(len(labels))
+            train = take(digits, order[:100])
+            valid = take(digits, order[100 : 100 + size])
             best, score = best_of(
                 [candidate(rng) for _ in range(100)],
                 lambda s, a=train, b=valid: accuracy(a, b, **s),
             )
-            rest = take(order[500:])
+            rest = take(digits, order[500:])
             pairs.append((score, accuracy(train, rest, **best)))
         score, truth = np.mean(pairs, 0)
         print(

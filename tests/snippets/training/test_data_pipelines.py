@@ -44,6 +44,7 @@ def test_the_files_are_the_digits_with_their_labels(folder):
     """Pixel for pixel, from 0 to 1, and each image one of MNIST's."""
     digits = lesson.Digits(folder)
     assert len(digits) == 40
+    assert digits.paths == sorted(digits.paths)
     images, labels = mnist_data()
     known = {
         row.astype(np.uint8).tobytes(): label
@@ -147,6 +148,23 @@ def test_prefetching_hides_the_shorter_of_the_two_times():
     assert 0.32 <= best["ahead"] < 0.9 * best["plain"]
 
 
+def test_a_step_lies_between_got_and_done(monkeypatch):
+    """And loading between asked and got: the clock is worked by both."""
+    now = [0.0]
+
+    def loader():
+        for _ in range(2):
+            now[0] += 1
+            yield None
+
+    def step(_):
+        now[0] += 10
+
+    monkeypatch.setattr(lesson.time, "perf_counter", lambda: now[0])
+    rows = lesson.timed(loader(), step)
+    assert rows.tolist() == [[0, 1, 11], [11, 12, 22]]
+
+
 def test_the_times_are_asked_got_and_done():
     """In order, from zero, a row for each batch."""
     stepped = []
@@ -168,6 +186,9 @@ def test_an_angle_depends_on_seed_epoch_and_index_alone(folder):
     }
     assert len(angles) == 18
     assert all(-20 <= angle <= 20 for angle in angles)
+    many = [turning.angle(0, index) for index in range(300)]
+    assert max(many) > 18
+    assert min(many) < -18
     assert turning.angle(2, 1) == lesson.Rotated(folder, 1).angle(2, 1)
 
 

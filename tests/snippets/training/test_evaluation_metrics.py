@@ -46,6 +46,8 @@ def test_a_class_that_is_not_there_is_refused():
     """And doesn't land in another cell."""
     with pytest.raises(AssertionError):
         lesson.confusion_matrix(np.array([0]), np.array([2]), 2)
+    with pytest.raises(AssertionError):
+        lesson.confusion_matrix(np.array([2, 0]), np.array([0, 1]), 2)
     with pytest.raises(ValueError, match="negative"):
         lesson.confusion_matrix(np.array([0]), np.array([-1]), 2)
 

@@ -100,6 +100,53 @@ def test_fit_starts_and_shuffles_by_the_seed():
     assert not torch.equal(one, other)
 
 
+def test_dropout_is_as_asked():
+    """Of the hidden units, half."""
+    model = lesson.network(0.5)
+    torch.manual_seed(0)
+    dropped = (model[2](torch.ones(1000)) == 0).double().mean()
+    assert dropped == pytest.approx(0.5, abs=0.05)
+
+
+def test_fit_is_ten_epochs_from_the_seed():
+    """Start and shuffling both."""
+    x, y = torch.randn(40, 64), torch.randint(10, (40,))
+    settings = {**USUAL, "learning_rate": 0.05, "dropout": 0.2}
+    model = lesson.fit(settings, (x, y), 7)
+    torch.manual_seed(7)
+    twin = lesson.network(0.2)
+    for _ in lesson.epochs(twin, settings, x, y, 7, n_epochs=10):
+        pass
+    assert torch.equal(model[0].weight, twin[0].weight)
+
+
+def test_the_range_test_stops_at_four_times_the_lowest(monkeypatch):
+    """Not at less, and the loss that stopped it is kept."""
+    losses = iter([2.0, 1.0, 3.9, 4.1, 1.0])
+    weight = torch.ones((), requires_grad=True)
+    monkeypatch.setattr(
+        lesson.F, "cross_entropy", lambda *_: weight * next(losses)
+    )
+    x, y = torch.randn(40, 64), torch.randint(10, (40,))
+    _, found = lesson.range_test(lesson.network(), x, y)
+    assert found == pytest.approx([2.0, 1.0, 3.9, 4.1])
+
+
+def test_the_range_test_has_momentum(monkeypatch):
+    """Of 0.9, as the training that it is for."""
+    made = []
+    real = torch.optim.SGD
+
+    def sgd(*args, **options):
+        made.append(options)
+        return real(*args, **options)
+
+    monkeypatch.setattr(torch.optim, "SGD", sgd)
+    x, y = torch.randn(40, 64), torch.randint(10, (40,))
+    lesson.range_test(lesson.network(), x, y, steps=2)
+    assert made == [{"momentum": 0.9}]
+
+
 def test_the_range_test_raises_the_rate_by_a_factor():
     """From low to high, and the first loss is the untrained model's."""
     torch.manual_seed(0)

@@ -142,3 +142,99 @@ def test_split_by_hours_flatters_a_forecast():
             gaps.append(np.abs(y[train[last]] - y[test]).mean())
         errors.append(np.mean(gaps))
     assert errors[0] < 0.7 * errors[1] < errors[2]
+
+
+def digits(n=120):
+    """Small digits, (n, 64), 0 to 1, and labels."""
+    x, y = load_digits(return_X_y=True)
+    return x[:n] / 16, y[:n]
+
+
+@given(sizes, st.integers(2, 6))
+def test_cross_validation_is_a_mean_over_folds(n, k):
+    """Each row is tested once, by what was trained on the others."""
+    seen = []
+    data = np.arange(n), np.arange(n)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def accuracy(train, test, **settings):
+            assert settings == {"width": 7}
+            assert sorted([*train[1], *test[1]]) == list(range(n))
+            seen.append(test[1])
+            return len(seen)
+
+        patch.setattr(lesson, "accuracy", accuracy)
+        mean = lesson.cross_validate(data, k, width=7)
+    assert np.array_equal(np.concatenate(seen), np.arange(n))
+    assert mean == (k + 1) / 2
+
+
+def test_candidates_lie_in_their_ranges():
+    """Width and penalty spread by factors, seeds evenly."""
+    rng = np.random.default_rng(0)
+    found = [lesson.candidate(rng) for _ in range(500)]
+    widths = np.array([each["width"] for each in found])
+    penalties = np.array([each["penalty"] for each in found])
+    assert (widths.min(), widths.max()) == pytest.approx((31, 316), rel=0.05)
+    assert np.mean(widths < 100) == pytest.approx(0.5, abs=0.07)
+    assert penalties.min() == pytest.approx(1e-3, rel=0.2)
+    assert penalties.max() == pytest.approx(1e2, rel=0.2)
+    assert len({each["seed"] for each in found}) > 350
+
+
+def test_the_best_has_the_highest_score():
+    """And the first of equals."""
+    settings = [{"a": 1}, {"a": 5}, {"a": 3}]
+    assert lesson.best_of(settings, lambda s: s["a"]) == ({"a": 5}, 5)
+
+
+def test_a_search_scores_by_cross_validation():
+    """The best of its candidates, with its own score."""
+    data = digits(60)
+    best, score = lesson.search(data, np.random.default_rng(0), n=5)
+    rng = np.random.default_rng(0)
+    scores = [
+        lesson.cross_validate(data, 5, **lesson.candidate(rng))
+        for _ in range(5)
+    ]
+    assert score == max(scores)
+    assert lesson.cross_validate(data, 5, **best) == score
+
+
+def test_a_nested_search_never_sees_what_it_is_tested_on(monkeypatch):
+    """Each of five searches gets the training part alone."""
+    data = digits(50)
+    places = {row.tobytes(): place for place, row in enumerate(data[0])}
+    searched, tested = [], []
+
+    def search(part, rng):
+        searched.append({places[row.tobytes()] for row in part[0]})
+        return {"width": 40, "penalty": 0.5, "seed": 2}, 0.9
+
+    def accuracy(train, test, **settings):
+        assert settings == {"width": 40, "penalty": 0.5, "seed": 2}
+        assert {places[row.tobytes()] for row in train[0]} == searched[-1]
+        tested.append({places[row.tobytes()] for row in test[0]})
+        return len(tested)
+
+    monkeypatch.setattr(lesson, "search", search)
+    monkeypatch.setattr(lesson, "accuracy", accuracy)
+    assert lesson.nested(data, np.random.default_rng(0)) == 3
+    assert len(searched) == 5
+    for part, test in zip(searched, tested, strict=True):
+        assert len(part) == 40
+        assert part | test == set(range(50))
+
+
+def test_without_settings_a_model_has_200_features():
+    """A penalty of 0.1, and seed 0."""
+    data = digits(80)
+    parts = lesson.take(data, slice(60)), lesson.take(data, slice(60, 80))
+    named = {"width": 200, "penalty": 0.1, "seed": 0}
+    others = {
+        lesson.accuracy(*parts, **{**named, **change})
+        for change in ({"width": 5}, {"penalty": 1e4}, {"seed": 9})
+    }
+    ours = lesson.accuracy(*parts)
+    assert ours == lesson.accuracy(*parts, **named)
+    assert others != {ours}
