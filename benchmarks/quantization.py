@@ -46,7 +46,9 @@ def by_onnx(model, folder, example):
         external_data=False,
         verbose=False,
     )
-    quantize_dynamic(plain, small, weight_type=QuantType.QInt8)
+    quantize_dynamic(
+        plain, small, weight_type=QuantType.QInt8, per_channel=True
+    )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     for path in (plain, small):

@@ -4,6 +4,7 @@
 import gzip
 import hashlib
 import pickle
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -43,7 +44,12 @@ def read_mnist(folder, part="train"):
     """
     images_path = Path(folder) / f"{part}-images-idx3-ubyte.gz"
     labels_path = Path(folder) / f"{part}-labels-idx1-ubyte.gz"
-    images, labels = read_idx(images_path), read_idx(labels_path)
+    try:
+        images, labels = read_idx(images_path), read_idx(labels_path)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(
+            f"{part}, a file in {folder} is damaged: {error}; get it again"
+        ) from error
     if images.shape[1:] != (28, 28):
         raise ValueError(
             f"{images_path} holds {images.shape}, not images of 28 x 28; "
@@ -69,13 +75,12 @@ if __name__ == "__main__":
     images, labels = read_mnist("mnist")
     path = folder / "t10k-images-idx3-ubyte.gz"
     write_idx(folder / "t10k-labels-idx1-ubyte.gz", labels[:9])
-    cut = bytes([0, 0, 8, 3, 0, 0, 0, 10, 0, 0, 0, 28, 0, 0, 0, 28]) + bytes(
-        99
-    )
+    write_idx(path, images[:10])
+    whole = path.read_bytes()
     for name, data in (
         ("another format", b"\x89PNG\r\n"),
-        ("cut short", cut),
-        ("ten images, nine labels", cut + bytes(7840 - 99)),
+        ("broken off", whole[:500]),
+        ("ten images, nine labels", whole),
     ):
         path.write_bytes(data)
         try:
@@ -196,7 +201,7 @@ def read_cifar_pickle(path):
     with open(path, "rb") as file:
         try:
             batch = ArraysOnly(file, encoding="bytes").load()
-        except (pickle.UnpicklingError, EOFError) as error:
+        except Exception as error:  # a damaged program may do anything
             raise ValueError(f"{path} isn't a batch: {error}") from error
     if not isinstance(batch, dict) or not {b"data", b"labels"} <= set(batch):
         raise ValueError(f"{path} has no data and labels; is it batches.meta?")
@@ -204,7 +209,8 @@ def read_cifar_pickle(path):
     if data.dtype != np.uint8 or data.shape != (len(labels), 3072):
         raise ValueError(f"{path} holds {data.dtype} of shape {data.shape}")
     if not 0 <= labels.min(initial=0) <= labels.max(initial=0) <= 9:
-        raise ValueError(f"{path} has a label {labels.max()}, not 0 to 9")
+        found = f"{labels.min()} to {labels.max()}"
+        raise ValueError(f"{path} has labels from {found}, not 0 to 9")
     return data.reshape(-1, 3, 32, 32), labels
 
 
@@ -236,12 +242,14 @@ class Folders:
     """Images in a folder for each class, as ImageNet's training set.
 
     A class's label is its place in the sorted synset file. Raises ValueError
-    for a folder that the file doesn't name.
+    for a folder that the file doesn't name, or if there is no image.
     """
 
     def __init__(self, root, synsets):
         places = {name: place for place, name in enumerate(sorted(synsets))}
         self.paths = sorted(Path(root).glob("*/*.JPEG"))
+        if not self.paths:
+            raise ValueError(f"there is no image in a folder of {root}")
         self.labels = []
         for path in self.paths:
             if path.parent.name not in places:
@@ -280,7 +288,8 @@ if __name__ == "__main__":
     pictures = Folders("train", synsets)
     for index, path in enumerate(pictures.paths):
         image, label = pictures[index]
-        print(path.name, image.shape, label, list(synsets.values())[label])
+        name = synsets[sorted(synsets)[label]]
+        print(path.name, image.shape, label, name)
     # --8<-- [end:imagenet]
 
     # --8<-- [start:library]

@@ -88,6 +88,9 @@ class Traced:
     def __mul__(self, other):
         return self.record("mul", self, other)
 
+    def __gt__(self, other):
+        return self.record("gt", self, other)
+
 
 def trace(function, n_inputs):
     """The graph of a function: lines of (name, operation, inputs)."""
@@ -125,11 +128,13 @@ if __name__ == "__main__":
 
     # --8<-- [start:frozen]
     def magnitude(x):
-        """The size of x, or so it seems."""
-        return x * 1 if x else x * -1
+        """The size of x."""
+        return x * 1 if x > 0 else x * -1
 
     graph, output = trace(magnitude, 1)
-    print(graph)
+    for line in graph:
+        print(*line)
+    print("of -5:", run(graph, output, -5), "and directly:", magnitude(-5))
     # --8<-- [end:frozen]
 
     # --8<-- [start:program]
@@ -208,8 +213,8 @@ if __name__ == "__main__":
         try:
             function(*arguments, **options)
         except Exception as error:
-            text = " ".join(str(error).split())
-            print(f"{type(error).__name__}: {text[:66]}")
+            text = " ".join(str(error).split()).split(" - ")[-1]
+            print(f"{type(error).__name__}: {text[:79]}")
 
     def export(model, example, batch):
         """The program of a model for images, with a batch as told."""
@@ -250,14 +255,16 @@ if __name__ == "__main__":
             return images
 
     class Chosen(nn.Module):
-        """The same, with both branches computed."""
+        """The same for each image, with both branches computed."""
 
         def forward(self, images):
-            return torch.where(images.mean() > 0.5, 1 - images, images)
+            light = images.mean(dim=(1, 2, 3), keepdim=True) > 0.5
+            return torch.where(light, 1 - images, images)
 
     told(export, Inverted(), images[:2], Dim("batch"))
     program = export(Chosen(), images[:2], Dim("batch")).module()
-    print(torch.equal(program(1 - images[:5]), 1 - (1 - images[:5])))
+    mixed = torch.cat([images[:3], 1 - images[3:5]])
+    print("dark:", (program(mixed).mean(dim=(1, 2, 3)) < 0.5).tolist())
     # --8<-- [end:branch]
 
     # --8<-- [start:dropout]
@@ -328,7 +335,11 @@ if __name__ == "__main__":
     try:
         quiet.run(None, {"ids": np.zeros((1, 40), np.int64)})
     except Exception as error:
-        print(type(error).__name__, "says 'seq':", "seq" in str(error))
+        text = str(error)
+        print(
+            type(error).__name__, "in an Add:", "running Add" in text, end=""
+        )
+        print(", names the length:", "seq" in text)
     # --8<-- [end:solution-long]
 
     # --8<-- [start:solution-scale]

@@ -30,8 +30,8 @@ def extend(model, ids, n, choose):
     """
     cache, new = None, ids
     for _ in range(n):
-        result = model(new, past_key_values=cache, use_cache=True)
-        cache = result.past_key_values
+        result = model(new, cache=cache, use_cache=True)
+        cache = result.cache
         new = choose(result.logits[:, -1], ids)
         ids = torch.cat([ids, new], dim=1)
     return ids
@@ -44,7 +44,7 @@ def greedy(logits, ids):
 
 if __name__ == "__main__":
     found = extend(model, prompt, 30, greedy)
-    print(tokenizer.decode(found[0, 15:]))
+    print("..." + tokenizer.decode(found[0, 15:]))
     # --8<-- [end:extend]
 
 
@@ -149,7 +149,11 @@ def penalize(logits, ids, penalty):
     return logits.scatter(-1, ids, seen)
 
 
+# --8<-- [end:penalty]
+
+
 if __name__ == "__main__":
+    # --8<-- [start:looped]
     again = tokenizer("I came, I came, I came,", return_tensors="pt").input_ids
     for penalty in (1.0, 1.3):
         found = extend(
@@ -159,7 +163,7 @@ if __name__ == "__main__":
             lambda x, ids, p=penalty: greedy(penalize(x, ids, p), ids),
         )
         print(f"{penalty}:", repr(tokenizer.decode(found[0])))
-    # --8<-- [end:penalty]
+    # --8<-- [end:looped]
 
 
 # --8<-- [start:beam]
@@ -179,12 +183,16 @@ def beam_search(model, ids, n, width):
     return ids[:1], scores[0].item()
 
 
+# --8<-- [end:beam]
+
+
 if __name__ == "__main__":
+    # --8<-- [start:beams]
     for width in (1, 2, 4):
         found, score = beam_search(model, prompt, 16, width)
         line = tokenizer.decode(found[0, 15:]).replace("\n", " ")
         print(f"{width} beams, log-probability {score:5.1f}:{line}")
-    # --8<-- [end:beam]
+    # --8<-- [end:beams]
 
     # --8<-- [start:library]
     options = {"max_new_tokens": 16, "do_sample": False}

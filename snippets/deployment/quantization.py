@@ -40,13 +40,14 @@ def quantize(weights, bits=8, dim=None):
     """Whole numbers from -2^(bits-1) + 1 on, int8, and their scale.
 
     The largest weight gets the largest number: one scale for all weights
-    (dim None), or one for each row (dim 1 of (outputs, inputs)).
+    (dim None), or one for each row (dim 1 of (outputs, inputs)). weights
+    are float32 or wider; with fewer digits the error can be larger.
     """
-    size = weights.abs()
+    size, limit = weights.abs(), 2 ** (bits - 1) - 1
     largest = size.max() if dim is None else size.amax(dim, keepdim=True)
-    scale = largest / (2 ** (bits - 1) - 1)
-    scale = torch.where(scale > 0, scale, 1)  # all weights are zero
-    return (weights / scale).round().to(torch.int8), scale
+    scale = torch.where(largest > 0, largest / limit, 1)  # all are zero
+    numbers = (weights / scale).round().clamp(-limit, limit)
+    return numbers.to(torch.int8), scale
 
 
 def dequantize(numbers, scale):
@@ -92,6 +93,8 @@ if __name__ == "__main__":
     print(f"largest weight {rows.max():.1f}", end="")
     print(f", of the middle row {rows.median():.1f}")
     print(f"standard deviation of all {weights.std():.1f}")
+    numbers, _ = quantize(weights, 4)
+    print(f"rounded to zero {(numbers == 0).float().mean():.0%}")
     plt.figure()
     plt.hist(weights.flatten(), 100, range=(-6, 6), log=True, color="#1f5fbf")
     for number in range(-7, 8):  # what four bits can hold
@@ -209,7 +212,9 @@ if __name__ == "__main__":
         external_data=False,
         verbose=False,
     )
-    quantize_dynamic("mlp.onnx", "mlp8.onnx", weight_type=QuantType.QInt8)
+    quantize_dynamic(
+        "mlp.onnx", "mlp8.onnx", weight_type=QuantType.QInt8, per_channel=True
+    )
     with torch.no_grad():
         expected = mlp(x).numpy()
     for name in ("mlp.onnx", "mlp8.onnx"):
@@ -261,6 +266,15 @@ if __name__ == "__main__":
     zeros = torch.zeros(2, 4)
     print((zeros / (zeros.abs().max() / 127)).round())
     # --8<-- [end:zeros]
+
+    # --8<-- [start:changed]
+    with torch.no_grad():
+        before = model(ids).logits.argmax(-1)
+        for layer, original in zip(layers, originals, strict=True):
+            layer.weight.copy_(dequantize(*quantize(original, 8, 1)))
+        after = model(ids).logits.argmax(-1)
+    print(f"another likeliest token at {(before != after).float().mean():.1%}")
+    # --8<-- [end:changed]
 
     # --8<-- [start:solution-bits]
     for group in (32, 128):

@@ -72,6 +72,24 @@ def test_a_cnn_notices():
     assert touched[0] < touched[1]
 
 
+def test_the_cnn_is_three_convolutions_with_rectifiers():
+    """Worked layer by layer; places beyond the ends count as zero."""
+    torch.manual_seed(0)
+    model = lesson.CNN()
+    h = torch.randn(4, 1, 40)
+    expected = h
+    for layer in model.convolutions[::2]:
+        expected = nn.functional.conv1d(
+            nn.functional.pad(expected, (1, 1)),
+            layer.weight,
+            layer.bias,
+            stride=2,
+        ).clamp(min=0)
+    assert torch.allclose(
+        model(h[:, 0]), model.last(expected.flatten(1)), atol=1e-5
+    )
+
+
 def test_the_mlp_adds_its_second_layer_to_its_first():
     """A bypass, as in the published one."""
     torch.manual_seed(0)

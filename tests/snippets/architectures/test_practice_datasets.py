@@ -78,6 +78,48 @@ def test_what_is_not_mnist_is_refused(tmp_path, name):
     assert "idx" in str(told.value)
 
 
+@pytest.mark.parametrize("place", [20, 400, -6])
+def test_a_damaged_archive_is_refused(tmp_path, place):
+    """Broken off, or with a byte changed in its head or its checksum."""
+    put_mnist(tmp_path, IMAGES, LABELS)
+    path = tmp_path / "train-images-idx3-ubyte.gz"
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, 3 * 784, dtype=np.uint8).tobytes()
+    content = gzip.compress(idx(2051, (3, 28, 28), noise))
+    path.write_bytes(content[:place])
+    with pytest.raises(ValueError, match="damaged"):
+        lesson.read_mnist(tmp_path)
+    changed = bytearray(content)
+    changed[place] ^= 255
+    path.write_bytes(changed)
+    with pytest.raises(ValueError, match="damaged"):
+        lesson.read_mnist(tmp_path)
+
+
+def test_the_checksums_are_the_published_ones():
+    """From the pages of CIFAR-10 and ImageNet, and from torchvision."""
+    table = "|".join(f"{n} {m}" for n, m in sorted(lesson.MD5.items()))
+    assert hashlib.sha256(table.encode()).hexdigest() == (
+        "fa0d774c09e28f04ea74cf6d8e56f370851e44f2a43051e3e917218bb0e50171"
+    )
+
+
+def test_the_classes_are_those_of_batches_meta():
+    """In its order."""
+    assert lesson.CIFAR_CLASSES.split() == [
+        "airplane",
+        "automobile",
+        "bird",
+        "cat",
+        "deer",
+        "dog",
+        "frog",
+        "horse",
+        "ship",
+        "truck",
+    ]
+
+
 def test_the_test_part_is_read_by_its_name(tmp_path):
     """t10k-images-idx3-ubyte.gz and its labels."""
     put_mnist(tmp_path, IMAGES, LABELS, "t10k")
@@ -200,7 +242,9 @@ def test_the_handmade_batch_is_a_batch(batch):
     assert np.array_equal(whole[b"data"], data)
 
 
-@pytest.mark.parametrize("name", ["os.system", "builtins.eval", "numpy.load"])
+@pytest.mark.parametrize(
+    "name", ["os.system", "os.popen", "builtins.print", "numpy.load"]
+)
 def test_a_pickle_that_asks_for_more_is_refused(tmp_path, name):
     """Whatever it is; nothing of it runs."""
     module, function = name.split(".")
@@ -219,7 +263,7 @@ def test_a_pickle_that_asks_for_more_is_refused(tmp_path, name):
         (lambda d, y: {b"data": d.astype(float), b"labels": y}, "float64"),
         (lambda d, y: {b"data": d[:, :10], b"labels": y}, "300, 10"),
         (lambda d, y: {b"data": d[:9], b"labels": y}, "9, 3072"),
-        (lambda d, y: {b"data": d, b"labels": y + 1}, "label 10"),
+        (lambda d, y: {b"data": d, b"labels": y + 1}, "1 to 10"),
         (lambda d, y: {b"data": d, b"labels": y - 1}, "0 to 9"),
     ],
 )
@@ -278,6 +322,12 @@ def test_a_folder_of_no_class_is_refused(photos):
     """With the path of its image."""
     with pytest.raises(ValueError, match=r"no class is named n03.*JPEG"):
         lesson.Folders(photos / "train", {"n02": "two"})
+
+
+def test_an_empty_folder_is_refused(tmp_path):
+    """Else a wrong path would be a dataset of length zero."""
+    with pytest.raises(ValueError, match="no image"):
+        lesson.Folders(tmp_path, {})
 
 
 def test_half_an_image_is_refused_when_it_is_read(photos):

@@ -55,6 +55,37 @@ def test_a_graph_computes_what_its_function_does(expression, a, b):
     assert lesson.run(graph, output, a, b) == function(a, b)
 
 
+def test_a_long_graph_keeps_its_lines_apart():
+    """Thirty additions, each of another number."""
+
+    def function(x):
+        for number in range(30):
+            x = x * 2 + number
+        return x
+
+    graph, output = lesson.trace(function, 1)
+    assert len({line[0] for line in graph}) == 60
+    assert lesson.run(graph, output, 3) == function(3)
+
+
+def test_dropout_takes_a_fifth_of_the_features():
+    """In training, before the last layer; in evaluation none."""
+    torch.manual_seed(0)
+    model = lesson.Digits()
+    seen = []
+    model.head.register_forward_hook(lambda m, i, o: seen.append(i[0]))
+    images = torch.rand(4, 1, 28, 28)
+    for training in (True, False):
+        model.train(training)
+        model(images)
+    model.dropout = nn.Identity()
+    model.train()
+    model(images)
+    kept = (seen[0] != 0).double().mean() / (seen[2] != 0).double().mean()
+    assert kept == pytest.approx(0.8, abs=0.03)
+    assert torch.allclose(seen[0][seen[0] != 0] * 0.8, seen[2][seen[0] != 0])
+
+
 def test_a_loop_is_recorded_as_often_as_it_ran():
     """Three multiplications, whatever the number."""
 
@@ -71,8 +102,8 @@ def test_a_loop_is_recorded_as_often_as_it_ran():
 
 def test_a_branch_is_frozen():
     """The one that a stand-in takes, for all numbers."""
-    graph, output = lesson.trace(lambda x: x + 1 if x else x + 2, 1)
-    assert lesson.run(graph, output, 0) == 1  # and not 2
+    graph, output = lesson.trace(lambda x: x + 1 if x > 0 else x + 2, 1)
+    assert lesson.run(graph, output, -5) == -4  # and not -3
 
 
 @pytest.fixture(scope="module")

@@ -71,6 +71,16 @@ def test_the_bound_holds_for_each_group(data, bits):
     assert torch.allclose(groups.amax(-1), wanted.amax(-1))
 
 
+def test_numbers_never_wrap():
+    """Not even in half precision, where 127 scales may be too many."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(50):
+        weights = torch.randn(4, 64, generator=generator).to(torch.bfloat16)
+        numbers, scale = lesson.quantize(weights, 8)
+        gap = (lesson.dequantize(numbers, scale) - weights).abs().max()
+        assert gap < 3 * scale
+
+
 def test_a_row_of_zeros_stays_zero():
     """And gives no NaN."""
     zeros = torch.zeros(2, 8)
