@@ -178,7 +178,7 @@ if __name__ == "__main__":
     plt.yticks(range(4), results)
     plt.xlim(0.2, 1)
     plt.xlabel("accuracy on the test signals")
-    plt.legend(loc="lower left")
+    plt.legend(loc="upper left")
     # --8<-- [end:figure]
 
     # --8<-- [start:identity]

@@ -124,16 +124,16 @@ if __name__ == "__main__":
         with torch.no_grad():
             return token_losses(model, texts)[:, 14:].mean().exp()
 
-    print(f"temperature 0.5         {perplexity(sampler(0.5, 0)):6.0f}")
-    print(f"temperature 1           {perplexity(sampler(1, 0)):6.0f}")
+    print(f"temperature 0.5         {perplexity(sampler(0.5, 0)):8.1f}")
+    print(f"temperature 1           {perplexity(sampler(1, 0)):8.1f}")
     change = {"change": lambda x: top_p(x, 0.9)}
     print(
-        f"  and top-p of 0.9      {perplexity(sampler(1, 0, **change)):6.0f}"
+        f"  and top-p of 0.9      {perplexity(sampler(1, 0, **change)):8.1f}"
     )
-    print(f"temperature 1.5         {perplexity(sampler(1.5, 0)):6.0f}")
+    print(f"temperature 1.5         {perplexity(sampler(1.5, 0)):8.1f}")
     change = {"change": lambda x: min_p(x, 0.1)}
     print(
-        f"  and min-p of 0.1      {perplexity(sampler(1.5, 0, **change)):6.0f}"
+        f"  and min-p of 0.1      {perplexity(sampler(1.5, 0, **change)):8.1f}"
     )
     # --8<-- [end:measured]
 
@@ -222,9 +222,9 @@ if __name__ == "__main__":
     # --8<-- [start:order]
     last = logits[-1]
     for temperature in (0.5, 2.0):
-        before = (top_p(last / temperature, 0.9) > NEVER).sum()
+        before = (top_p(last / temperature, 0.9) > NEVER).sum().item()
         after = (top_p(last, 0.9) > NEVER).sum()
-        print(f"temperature {temperature}: {before} first, {after} after")
+        print(f"temperature {temperature}: {before:.2g} first, {after} after")
     # --8<-- [end:order]
 
     # --8<-- [start:solution-limits]
@@ -236,9 +236,10 @@ if __name__ == "__main__":
     # --8<-- [end:solution-limits]
 
     # --8<-- [start:solution-greedy]
+    likeliest = extend(model, prompt, 8, greedy)
     for seed in range(3):
-        found = extend(model, prompt, 12, sampler(1e-3, seed))
-        print(torch.equal(found, extend(model, prompt, 12, greedy)))
+        found = extend(model, prompt, 8, sampler(1e-3, seed))
+        print(torch.equal(found, likeliest))
     # --8<-- [end:solution-greedy]
 
     # --8<-- [start:solution-best]

@@ -21,11 +21,11 @@ if __name__ == "__main__":
     model, tokenizer = load()
     plays = load_shakespeare()
     text = plays.decode(plays.validation[40_000:42_200])
-    ids = tokenizer(text, return_tensors="pt").input_ids[:, :512]
+    ids = tokenizer(text, return_tensors="pt").input_ids[:, :256]
 
     @torch.no_grad()
     def perplexity():
-        """Of the model as it is now, on 511 tokens of Twelfth Night."""
+        """Of the model as it is now, on 255 tokens of Twelfth Night."""
         return math.exp(token_losses(model, ids).mean())
 
     layers = linear_layers(model)
@@ -145,7 +145,7 @@ if __name__ == "__main__":
     halves = 2 * (scale.numel() + low.numel())  # two bytes each
     bits = 8 * (packed.numel() + halves) / weights.numel()
     print(f"{bits:.1f} bits a weight")
-    for group in (192, 96, 64):
+    for group in (192, 64):
         found = with_weights(
             lambda w, g=group: dequantize_groups(*quantize_groups(w, 4, g))
         )

@@ -201,7 +201,7 @@ if __name__ == "__main__":
         )
         ax.set(title=name, yticks=[])
     axes[-1].set_xlabel("milliseconds")
-    axes[0].legend(loc="upper right")
+    axes[0].legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2)
     # --8<-- [end:timeline]
 
     # --8<-- [start:unequal]

@@ -186,7 +186,7 @@ if __name__ == "__main__":
             good = loss < 0.5
             ax.plot(
                 *at,
-                "o" if good else "x",
+                "o" if good else "X",
                 color="#1f5fbf" if good else "#8f065b",
             )
         rates = {settings["learning_rate"] for settings, _ in pairs}
@@ -211,7 +211,11 @@ if __name__ == "__main__":
 
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
     with plt.rc_context():  # they set a style of their own
-        plots.plot_optimization_history(study).set(yscale="log")
+        axes = plots.plot_optimization_history(study)
+    axes.set(yscale="log")
+    axes.tick_params(colors="#1f2430", which="both")
+    for label in (axes.title, axes.xaxis.label, axes.yaxis.label):
+        label.set_color("#1f2430")  # to be read on a dark page, too
     # --8<-- [end:plots]
 
     # --8<-- [start:results]

@@ -83,11 +83,8 @@ if __name__ == "__main__":
     _, axes = plt.subplots(3, 1, figsize=(7, 5), sharex=True)
     for ax, (name, pairs) in zip(axes, small.items(), strict=True):
         for fold, (train, test) in enumerate(pairs):
-            for rows, colour, mark in (
-                (train, "#767676", "."),
-                (test, "#8f065b", "|"),
-            ):
-                ax.plot(rows, [fold] * len(rows), mark, color=colour, ms=4)
+            ax.plot(train, [fold] * len(train), ".", color="#767676", ms=2)
+            ax.plot(test, [fold] * len(test), "s", color="#8f065b", ms=4)
         ax.set(title=name, yticks=range(5), ylim=(-0.7, 4.7), ylabel="fold")
     axes[-1].set_xlabel("hour of a week")
     # --8<-- [end:drawn]
