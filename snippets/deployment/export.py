@@ -182,9 +182,9 @@ if __name__ == "__main__":
         torch.export.export(gpt, (ids,), dynamic_shapes=shapes), "gpt.pt2"
     )
     numbers = sum(p.numel() for p in gpt.parameters())
-    print(f"{numbers:,} weights of 4 bytes: {4 * numbers / 1000:.0f} kB")
+    print(f"{numbers:,} weights of 4 bytes: {4 * numbers / 1e6:.2f} MB")
     for path in sorted(Path().glob("gpt.*")):
-        print(f"{path.name:16}{path.stat().st_size / 1000:6.0f} kB")
+        print(f"{path.name:16}{path.stat().st_size / 1e6:6.2f} MB")
     # --8<-- [end:files]
 
     # --8<-- [start:safe]
@@ -305,6 +305,23 @@ if __name__ == "__main__":
     print(Path("tied.safetensors").stat().st_size // 1000, "kB")
     # --8<-- [end:tied]
 
+    # --8<-- [start:paths]
+    import onnx
+
+    def names_of_files(content):
+        """How often a Python file is named in the bytes of a model."""
+        return content.count(b".py")
+
+    graph_only = onnx.load("gpt.onnx", load_external_data=False)
+    for node in graph_only.graph.node:
+        del node.metadata_props[:]
+    before = names_of_files(Path("gpt.onnx").read_bytes())
+    after = names_of_files(graph_only.SerializeToString())
+    print(
+        "files named:", "hundreds" if before > 100 else before, "then", after
+    )
+    # --8<-- [end:paths]
+
     # --8<-- [start:stranger]
     class Harmful:
         """Its pickle is a call of print; it could be any call."""
@@ -320,8 +337,6 @@ if __name__ == "__main__":
     # --8<-- [end:stranger]
 
     # --8<-- [start:solution-count]
-    import onnx
-
     kinds = Counter(
         node.op_type for node in onnx.load("digits.onnx").graph.node
     )

@@ -137,7 +137,7 @@ SPACE = {  # lowest, highest, and whether factors count, not differences
 
 
 def grid(k):
-    """All settings with k inner values of each of the four: k ** 4."""
+    """All settings with k inner values of each of the four axes."""
     axes = [
         (np.geomspace if log else np.linspace)(low, high, k + 2)[1:-1]
         for low, high, log in SPACE.values()

@@ -1,6 +1,7 @@
 """Graphs, files, and what is lost between them."""
 
 import operator
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -219,6 +220,25 @@ def test_weights_lie_in_a_second_file(session, tmp_path):
     copy.write_bytes(path.read_bytes())
     with pytest.raises(Exception, match="External data"):
         onnxruntime.InferenceSession(copy)
+
+
+def test_the_file_names_the_sources_it_came_from(session):
+    """With their whole paths, until that is deleted; and it still runs."""
+    _, path = session
+    here = str(Path(lesson.__file__).parent).encode()
+    assert here in path.read_bytes()
+    graph = onnx.load(path, load_external_data=False)
+    for node in graph.graph.node:
+        del node.metadata_props[:]
+    clean = path.with_name("clean.onnx")
+    clean.write_bytes(graph.SerializeToString())
+    assert here not in clean.read_bytes()
+    images = np.zeros((1, 1, 28, 28), np.float32)
+    one, two = (
+        onnxruntime.InferenceSession(each).run(None, {"images": images})[0]
+        for each in (path, clean)
+    )
+    assert np.array_equal(one, two)
 
 
 class Tied(nn.Module):

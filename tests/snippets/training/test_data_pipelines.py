@@ -14,9 +14,11 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from benchmarks import data_pipelines as benchmark
 from snippets.training import data_pipelines as lesson
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This DataLoader will create:UserWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will:UserWarning"),
+    # other tests in this process have loaded JAX, which no worker uses
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -269,6 +269,8 @@ def test_a_killed_trial_goes_on_counting():
     assert suggestion(True, **alone) == suggestion(False, **alone)
 
 
+# other tests in this process have loaded JAX, which the child doesn't use
+@pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning")
 def test_a_killed_search_loses_nothing(tmp_path):
     """What was complete is in the file; the same seed repeats itself."""
     url = f"sqlite:///{tmp_path}/search.db"

@@ -13,9 +13,11 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 
 from snippets.training import streaming_data as lesson
 
-pytestmark = pytest.mark.filterwarnings(
-    "ignore:This DataLoader will create:UserWarning"
-)
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:This DataLoader will:UserWarning"),
+    # other tests in this process have loaded JAX, which no worker uses
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),
+]
 
 lengths = st.lists(st.integers(0, 40), min_size=1, max_size=6)
 small = st.integers(1, 5)
