@@ -140,11 +140,9 @@ if __name__ == "__main__":
 
     from snippets.training.evaluation_metrics import load_caravan, roc_auc
 
+    customers, buys = load_caravan()
     x_train, x_test, y_train, y_test = train_test_split(
-        *load_caravan(),
-        test_size=0.5,
-        stratify=load_caravan()[1],
-        random_state=0,
+        customers, buys, test_size=0.5, stratify=buys, random_state=0
     )
     model = make_pipeline(StandardScaler(), LogisticRegression(C=0.01))
     p = model.fit(x_train, y_train).predict_proba(x_test)[:, 1]

@@ -239,9 +239,10 @@ if __name__ == "__main__":
 
     yes = p > 0.1
     matrix = confusion_matrix(y_test, yes.astype(int), 2)
+    f1 = precision_recall_f1(matrix)[2]
     ours = (
-        precision_recall_f1(matrix)[2][1],
-        precision_recall_f1(matrix)[2].mean(),
+        f1[1],
+        f1.mean(),
         roc_auc(y_test, p),
         average_precision(y_test, p),
     )

@@ -95,10 +95,14 @@ class Stream(IterableDataset):
         ]
         return torch.from_numpy(np.stack(windows).astype(np.int64))
 
-    def __iter__(self):
+    def share(self):
+        """The places of each batch that this worker is to read."""
         info = get_worker_info()  # None in the main process
         worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        for places in self.batches[worker::workers]:
+        return self.batches[worker::workers]
+
+    def __iter__(self):
+        for places in self.share():
             yield self.read(places)
 
 
@@ -151,9 +155,7 @@ class StatefulStream(Stream):
     done = 0
 
     def __iter__(self):
-        info = get_worker_info()
-        worker, workers = (info.id, info.num_workers) if info else (0, 1)
-        for places in self.batches[worker::workers][self.done :]:
+        for places in self.share()[self.done :]:
             self.done += 1
             yield self.read(places)
         self.done = 0  # for the next epoch
