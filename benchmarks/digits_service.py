@@ -25,7 +25,10 @@ from snippets.deployment import service as lesson
 from snippets.deployment.export import Digits
 
 ROOT = Path(__file__).parents[1]
-SECTIONS = ["simple", "batcher", "deadline", "brief", "app"]
+SECTIONS = [
+    f"deployment/service.py:{name}"
+    for name in ("simple", "batcher", "deadline", "brief", "app")
+]
 BATCHES = (1, 4, 16, 64)
 REQUESTS, CONNECTIONS, ROUNDS = 1500, 32, 3
 
@@ -141,7 +144,7 @@ def main():
         results = {"model_seconds": model, "services": measure(path)}
     file = write_results(
         Project.load(ROOT),
-        "deployment/service.results.json",
+        "deployment/serving.results.json",
         SECTIONS,
         "python -m benchmarks.digits_service",
         ["fastapi", "httpx2", "onnxruntime", "starlette", "uvicorn"],

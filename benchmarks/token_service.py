@@ -23,7 +23,10 @@ from snippets.deployment import token_service as lesson
 from snippets.start.language_model import load
 
 ROOT = Path(__file__).parents[1]
-SECTIONS = ["slots", "text", "engine", "pieces", "app"]
+SECTIONS = [
+    f"deployment/token_service.py:{name}"
+    for name in ("slots", "text", "engine", "pieces", "app")
+]
 TEXTS = (1, 2, 4, 8, 16)
 SLOTS = (1, 4, 16)
 PROMPT = "Once upon a time, in a village by the sea, there lived"
@@ -127,7 +130,7 @@ def main():
     }
     path = write_results(
         Project.load(ROOT),
-        "deployment/token_service.results.json",
+        "deployment/serving_language_models.results.json",
         SECTIONS,
         "python -m benchmarks.token_service",
         ["fastapi", "httpx2", "torch", "uvicorn"],

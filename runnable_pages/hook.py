@@ -20,6 +20,7 @@ from runnable_pages.page import (
     without_dead_includes,
 )
 from runnable_pages.project import Mistake, Project, Unreadable, read_text
+from runnable_pages.results import results_of
 from runnable_pages.sections import read_snippet
 
 DOCSTRINGS = re.compile(r"^[ \t]*::: ([\w.]+)(?:\n[ \t]+\S.*)*", re.M)
@@ -125,6 +126,7 @@ def on_page_content(html, page, config, files):
         path = _Build.project.snippets / file
         mistakes.update(read_snippet(_Build.project, path).mistakes)
     _tell(mistakes)
+    html += _recorded(i.file for i in parsed.includes if i.text)
     return _box(mistakes) + html if mistakes and _Build.serving else html
 
 
@@ -133,6 +135,19 @@ def on_post_build(config):
     if _Build.mistakes and not _Build.serving:
         count = len(_Build.mistakes)
         raise Abort(f"mistakes in pages or snippets, listed above: {count}")
+
+
+def _recorded(files):
+    """When, where and with what a page's results files were made."""
+    lines = []
+    for data in results_of(_Build.project, files):
+        versions = ", ".join(f"{k} {v}" for k, v in data["versions"].items())
+        told = f"on {data['date']}, {data['device']}, {versions}"
+        command = html.escape(data["command"])
+        lines.append(f"<code>{command}</code> {html.escape(told)}.")
+    if not lines:
+        return ""
+    return f'<p class="recorded">Recorded by {" By ".join(lines)}</p>'
 
 
 def _unreadable_modules(text):

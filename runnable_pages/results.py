@@ -23,8 +23,9 @@ KEYS = {"command", "date", "device", "versions", "code", "results"}
 def write_results(project, file, sections, command, packages, results):
     """Write `snippets/<file>` (x.results.json); returns its path.
 
-    sections names what was measured, of the snippet x.py. packages are those
-    whose versions matter. results is plain data, times in seconds.
+    sections names what was measured, of the snippet x.py, or of another one
+    as in "section/y.py:name". packages are those whose versions matter.
+    results is plain data, times in seconds.
     """
     snippet = file.replace(".results.json", ".py")
     data = {
@@ -55,8 +56,9 @@ def device():
 
 
 def digest(project, snippet, section):
-    """The hash of a section's text."""
-    text = project.include(snippet, section)
+    """The hash of a section's text, of the snippet or of the file it names."""
+    file, _, name = section.rpartition(":")
+    text = project.include(file or snippet, name)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -80,8 +82,9 @@ def result_mistakes(project, path):
         Mistake(
             name,
             1,
-            f'section "{section}" of {code.name} has changed since these '
-            f"results were measured; run {data['command']}",
+            f'section "{section.rpartition(":")[2]}" of '
+            f"{section.rpartition(':')[0] or code.name} has changed since "
+            f"these results were measured; run {data['command']}",
         )
         for section, recorded in data["code"].items()
         if _now(project, snippet, section) != recorded
@@ -93,3 +96,16 @@ def _now(project, snippet, section):
         return digest(project, snippet, section)
     except SnippetMissingError:  # gone, which is a change too
         return None
+
+
+def results_of(project, files):
+    """What the results files beside these snippets say, by their command."""
+    paths = {
+        (project.snippets / file).with_suffix(".results.json")
+        for file in files
+    }
+    return [
+        json.loads(path.read_text("utf-8"))
+        for path in sorted(paths)
+        if path.is_file() and not result_mistakes(project, path)
+    ]

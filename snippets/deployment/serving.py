@@ -2,6 +2,7 @@
 
 # --8<-- [start:train]
 import asyncio
+import json
 import logging
 import socket
 import threading
@@ -11,6 +12,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from importlib.resources import files
 
 import httpx2
 import numpy as np
@@ -142,6 +144,41 @@ if __name__ == "__main__":
         if line.endswith(" 300.0") and "le=" not in line:
             print(line)
     # --8<-- [end:load]
+
+    # --8<-- [start:results]
+    record = files("snippets.deployment").joinpath("serving.results.json")
+    results = json.loads(record.read_text())["results"]
+    alone = results["model_seconds"]["1"]
+    for n, seconds in results["model_seconds"].items():
+        each = seconds / int(n) / alone
+        print(f"model, {n:>2} images: {each:.2f} of the time for each")
+    services = results["services"]
+    rate = services["simple"]["requests_per_second"]
+    for name, found in services.items():
+        times = found["requests_per_second"] / rate
+        print(f"service, {name:7}: {times:.2f} times the requests a second")
+    # --8<-- [end:results]
+
+    # --8<-- [start:latency]
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots()
+    unit = services["simple"]["milliseconds"]["50"]
+    for place, (name, colour, hatch) in enumerate(
+        (
+            ("simple", "#767676", ""),
+            ("alone", "#8f065b", "//"),
+            ("batched", "#1f5fbf", ".."),
+        )
+    ):
+        times = [t / unit for t in services[name]["milliseconds"].values()]
+        x = np.arange(3) + 0.27 * (place - 1)
+        ax.bar(x, times, 0.25, color=colour, hatch=hatch, label=name)
+    ax.set(xticks=range(3), xticklabels=["median", "95 %", "99 %"])
+    ax.set_ylabel("time to the answer (simple's median = 1)")
+    ax.legend()
+    plt.show()
+    # --8<-- [end:latency]
 
     # --8<-- [start:refused]
     with running(create_app(run, body_seconds=0.5)) as address:

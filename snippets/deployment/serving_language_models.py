@@ -23,7 +23,7 @@ from snippets.start.language_model import load
 
 if __name__ == "__main__":
     record = files("snippets.deployment").joinpath(
-        "token_service.results.json"
+        "serving_language_models.results.json"
     )
     results = json.loads(record.read_text())["results"]
     one = results["step_seconds"]["1"]
@@ -139,6 +139,14 @@ if __name__ == "__main__":
         total = found["last_token"]["50"] / services["1"]["last_token"]["50"]
         print(f"{n:>5} {rate:16.1f} {first:18.2f} {total:11.2f}")
     # --8<-- [end:service]
+
+    # --8<-- [start:queues]
+    print("queue  refused  first token, median and slowest of those let in")
+    unit = services["1"]["first_token"]["50"]
+    for n, found in results["queues"].items():
+        times = [t / unit for t in found["first_token"].values()]
+        print("{:>5} {:8} {:13.2f} {:.2f}".format(n, found["refused"], *times))
+    # --8<-- [end:queues]
 
     # --8<-- [start:stale]
     slots = Slots(model, n=2, room=50)

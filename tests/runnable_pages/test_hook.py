@@ -1,5 +1,6 @@
 """`mkdocs build` and `mkdocs serve` tell authors what pytest tells them."""
 
+import json
 import logging
 
 import pytest
@@ -8,6 +9,8 @@ from mkdocs.config import load_config
 from mkdocs.exceptions import Abort
 
 import runnable_pages
+from runnable_pages.project import Project
+from runnable_pages.results import write_results
 
 PAGE = "docs/lessons/sums.md"
 HOOK = runnable_pages.__path__[0] + "/hook.py"
@@ -98,3 +101,24 @@ def test_a_page_that_is_no_text_survives_serving(sample, make):
     assert make("serve")[0].startswith(f"{PAGE}:2: byte 0xff is not UTF-8")
     html = sample.read("site/lessons/sums/index.html")
     assert "byte 0xff is not UTF-8" in html
+
+
+def test_a_page_says_when_and_where_its_results_were_recorded(sample, make):
+    """From the results file itself, at the page's end."""
+    code = "snippets/lessons/sums.py"
+    sample.edit(code, "a + b", 'a + b  # see "sums.results.json"')
+    path = write_results(
+        Project.load(sample.root),
+        "lessons/sums.results.json",
+        ["add"],
+        "make <bench>",
+        ["numpy"],
+        {"seconds": 1.5},
+    )
+    data = json.loads(path.read_text("utf-8"))
+    assert make() == []
+    html = sample.read("site/lessons/sums/index.html")
+    told = html.partition('<p class="recorded">')[2].partition("</p>")[0]
+    assert "<code>make &lt;bench&gt;</code>" in told
+    for value in (data["date"], data["device"], data["versions"]["numpy"]):
+        assert value in told

@@ -59,3 +59,25 @@ def test_a_change_elsewhere_leaves_results_alone(recorded):
     """Only what was measured counts."""
     recorded.edit(CODE, "total = add(1.5, 2)", "total = add(2, 1.5)")
     assert [m for m in check(recorded.root) if m.path == FILE] == []
+
+
+def test_a_result_may_be_of_another_snippets_code(recorded):
+    """A section of a second file is named with it, and held as well."""
+    other = "snippets/lessons/other.py"
+    recorded.write(
+        other, "# --8<-- [start:one]\nONE = 1\n# --8<-- [end:one]\n"
+    )
+    write_results(
+        Project.load(recorded.root),
+        "lessons/sums.results.json",
+        ["lessons/other.py:one"],
+        "make bench",
+        ["numpy"],
+        {"seconds": 1.5},
+    )
+    told = [str(m) for m in check(recorded.root) if m.path == FILE]
+    assert told == []
+    recorded.edit(other, "ONE = 1", "ONE = 2")
+    told = [str(m) for m in check(recorded.root) if m.path == FILE]
+    assert len(told) == 1
+    assert 'section "one" of lessons/other.py has changed' in told[0]
