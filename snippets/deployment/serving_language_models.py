@@ -140,6 +140,26 @@ if __name__ == "__main__":
         print(f"{n:>5} {rate:16.1f} {first:18.2f} {total:11.2f}")
     # --8<-- [end:service]
 
+    # --8<-- [start:waits]
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots()
+    unit = services["1"]["last_token"]["50"]
+    for row, n in enumerate(services):
+        for key, colour, marker in (
+            ("first_token", "#1f5fbf", "o"),
+            ("last_token", "#8f065b", "s"),
+        ):
+            middle, slow = (services[n][key][q] / unit for q in ("50", "95"))
+            label = key.replace("_", " ") if row == 0 else None
+            ax.plot(middle, row, marker, color=colour, label=label)
+            ax.plot([middle, slow], [row, row], color=colour, linewidth=1)
+    ax.set(yticks=range(3), yticklabels=[f"{n} texts" for n in services])
+    ax.set_xlabel("time since the request (one slot: last token, median = 1)")
+    ax.legend()
+    plt.show()
+    # --8<-- [end:waits]
+
     # --8<-- [start:queues]
     print("queue  refused  first token, median and slowest of those let in")
     unit = services["1"]["first_token"]["50"]
