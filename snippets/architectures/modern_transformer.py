@@ -395,6 +395,21 @@ if __name__ == "__main__":
         print(f"{4 * n * 8192 / 1e6:5,.0f} MB for 8,192 tokens")
     # --8<-- [end:memory]
 
+    # --8<-- [start:longer]
+    starts = torch.linspace(0, len(text.validation) - 200, 256).long()
+    windows = text.validation[starts[:, None] + torch.arange(129)]
+
+    def loss_by_place(logits):
+        """Loss of 16 places each, of windows of 128."""
+        losses = F.cross_entropy(logits.mT, windows[:, 1:], reduction="none")
+        return losses.mean(0).view(8, 16).mean(1).tolist()
+
+    with torch.no_grad():
+        losses = loss_by_place(model(windows[:, :-1]))
+    print("characters to", *(f"{n:4}" for n in range(16, 129, 16)))
+    print("loss         ", *(f"{loss:4.1f}" for loss in losses))
+    # --8<-- [end:longer]
+
     # --8<-- [start:corner]
     q, k = torch.zeros(1, 2, 4), torch.zeros(1, 5, 4)  # 2 new of 5 tokens
     reads = torch.eye(5)[None]  # as values: the output is the weights
@@ -423,21 +438,6 @@ if __name__ == "__main__":
     print(f"perplexity {perplexity(other):.0f}")
     # --8<-- [end:pairs]
 
-    # --8<-- [start:longer]
-    starts = torch.linspace(0, len(text.validation) - 200, 256).long()
-    windows = text.validation[starts[:, None] + torch.arange(129)]
-
-    def loss_by_place(logits):
-        """Loss of 16 places each, of windows of 128."""
-        losses = F.cross_entropy(logits.mT, windows[:, 1:], reduction="none")
-        return losses.mean(0).view(8, 16).mean(1).tolist()
-
-    with torch.no_grad():
-        losses = loss_by_place(model(windows[:, :-1]))
-    print("characters to", *(f"{n:4}" for n in range(16, 129, 16)))
-    print("loss         ", *(f"{loss:4.1f}" for loss in losses))
-    # --8<-- [end:longer]
-
     # --8<-- [start:solution-turns]
     speeds = 10_000 ** (-torch.arange(12) / 12)
     turns = 31 * speeds / (2 * torch.pi)
@@ -447,7 +447,7 @@ if __name__ == "__main__":
     # --8<-- [start:solution-still]
     for block in model.blocks:
         block.attention.base = None
-    print(f"not turned: {evaluate(model, text.validation):.1f}")
+    print(f"not turned: about {evaluate(model, text.validation):.0f}")
     for block in model.blocks:
         block.attention.base = 10_000
     # --8<-- [end:solution-still]

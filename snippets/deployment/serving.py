@@ -261,7 +261,7 @@ if __name__ == "__main__":
     # --8<-- [end:verbose]
 
     # --8<-- [start:solution-wait]
-    with running(create_app(run, max_wait=2.0, time_limit=9)) as address:
+    with running(create_app(run, max_wait=2.0, time_limit=9.0)) as address:
         for n in (1, 16):
             begin = time.perf_counter()
             asyncio.run(ask_all(address, images[:n]))
@@ -289,7 +289,8 @@ if __name__ == "__main__":
     blank = images[:16].copy()
     blank[3] = 0
     for model in (fragile, one_by_one):
-        with running(create_app(model), log_level="critical") as address:
+        app = create_app(model, max_wait=2.0, time_limit=9.0)
+        with running(app, log_level="critical") as address:
             found = asyncio.run(ask_all(address, blank))
         print(model.__name__, Counter(a.status_code for a in found))
     # --8<-- [end:solution-alone]

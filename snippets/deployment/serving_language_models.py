@@ -161,7 +161,7 @@ if __name__ == "__main__":
     # --8<-- [end:waits]
 
     # --8<-- [start:queues]
-    print("queue  refused  first token, median and slowest of those let in")
+    print("queue  refused  first token of those let in: median, 95 %")
     unit = services["1"]["first_token"]["50"]
     for n, found in results["queues"].items():
         times = [t / unit for t in found["first_token"].values()]
