@@ -375,7 +375,9 @@ def check_labels(images, labels):
 
 
 def fit(model, images, labels, change=None, epochs=6, seed=0):
-    """Train in place, in batches of 50; returns each epoch's mean loss.
+    """Train in place, in batches of at most 50, all about as large.
+
+    Returns each epoch's mean loss.
 
     images is a tensor (n, channels, height, width), labels (n,). change, if
     given, makes new images of them for each epoch. Raises FloatingPointError
@@ -386,12 +388,15 @@ def fit(model, images, labels, change=None, epochs=6, seed=0):
     batches = -(-len(images) // 50)  # rounded up
     optimizer, schedule = one_cycle(model, epochs * batches)
     generator = torch.Generator().manual_seed(seed)
-    means = []
+    weights, means = next(model.parameters()), []
+    labels = labels.to(weights.device, torch.long)
     model.train()
     for _ in range(epochs):
         seen, losses = images if change is None else change(images), []
         check_labels(seen, labels)
-        for batch in torch.randperm(len(seen), generator=generator).split(50):
+        seen = seen.to(weights)  # of the same dtype, on the same device
+        order = torch.randperm(len(seen), generator=generator)
+        for batch in order.tensor_split(batches):  # none of one image
             loss = F.cross_entropy(model(seen[batch]), labels[batch])
             optimizer.zero_grad()
             loss.backward()
@@ -412,8 +417,11 @@ def fit(model, images, labels, change=None, epochs=6, seed=0):
 def share_right(model, images, labels):
     """The share of images that the model, in evaluation, gets right."""
     check_labels(images, labels)
-    model.eval()
-    return (model(images).argmax(dim=1) == labels).float().mean().item()
+    was_training = model.training
+    images = images.to(next(model.parameters(), images))
+    guess = model.eval()(images).argmax(dim=1)
+    model.train(was_training)
+    return (guess == labels.to(guess.device)).float().mean().item()
 
 
 # --8<-- [end:share-right]

@@ -413,8 +413,8 @@ def some_images(n=120):
 
 
 def test_training_is_the_plain_loop():
-    """Batches of 50 in a new order each epoch, the last one shorter."""
-    images, labels = some_images(102)
+    """At most 50 a batch, as even as can be, in a new order each epoch."""
+    images, labels = some_images(103)
     torch.manual_seed(0)
     model, copy = dense_net(36, 5, 2), dense_net(36, 5, 2)
     copy.load_state_dict(model.state_dict())
@@ -422,9 +422,9 @@ def test_training_is_the_plain_loop():
     optimizer, schedule = one_cycle(copy, 6)
     generator, expected = torch.Generator().manual_seed(7), []
     for _ in range(2):
-        order = torch.randperm(102, generator=generator)
+        order = torch.randperm(103, generator=generator)
         losses = []
-        for batch in (order[:50], order[50:100], order[100:]):
+        for batch in (order[:35], order[35:69], order[69:]):
             optimizer.zero_grad()
             loss = F.cross_entropy(copy(images[batch]), labels[batch])
             loss.backward()
@@ -489,13 +489,46 @@ def test_training_refuses_what_cannot_be():
         fit(model, images, labels)
 
 
-def test_the_share_right_is_counted_in_evaluation():
-    """Two of three here; dropout, which only training has, is off."""
-    model = nn.Sequential(nn.Dropout(0.999), nn.Flatten()).train()
+def test_no_batch_has_a_single_image():
+    """Batch norm needs two numbers a channel; 51 images are two batches."""
+    images, labels = torch.rand(51, 1, 8, 8), torch.arange(51) % 10
+    assert len(fit(small_resnet(4), images, labels, epochs=1)) == 1
+
+
+def test_numbers_of_any_type_become_the_models():
+    """Doubles, bytes and labels of 32 bits train and score as floats do."""
+    images, labels = (255 * torch.rand(60, 1, 6, 6)).byte(), torch.arange(60)
+    labels, runs = labels % 2, []
+    for images_now, labels_now in (
+        (images.float(), labels),
+        (images.double(), labels.int()),
+        (images, labels),
+    ):
+        torch.manual_seed(0)
+        model = dense_net(36, 5, 2)
+        runs.append(fit(model, images_now, labels_now))
+        runs[-1].append(share_right(model, images_now, labels_now))
+    assert runs[0] == runs[1] == runs[2]
+
+
+def test_images_go_to_the_models_device():
+    """Both calls get as far as a number, which meta, for a GPU, hasn't."""
+    images, labels = some_images(60)
+    for call in (fit, share_right):
+        model = dense_net(36, 5, 2).to("meta")
+        with pytest.raises(RuntimeError, match="item"):
+            call(model, images, labels)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_share_right_is_counted_in_evaluation(training):
+    """Two of three here; dropout is off, and the mode comes back."""
+    model = nn.Sequential(nn.Dropout(0.999), nn.Flatten())
+    model.train(training)
     images = torch.eye(3).reshape(3, 3, 1, 1)
     labels = torch.tensor([0, 1, 1])
     assert share_right(model, images, labels) == pytest.approx(2 / 3)
-    assert not model.training
+    assert model.training == training
     with pytest.raises(ValueError, match=r"expected shape \(3,\).*got \(1,\)"):
         share_right(model, images, labels[:1])
     with pytest.raises(ValueError, match=r"expected shape \(0,\)"):
