@@ -275,27 +275,34 @@ def train(
 
     data is what load returns. Logs the loss and the gradient's norm at each
     update, loss and accuracy on the validation part after each epoch.
-    each_epoch(step) is called then, too. Returns the last accuracy.
+    each_epoch(step) is called then, too, with the model in evaluation.
+    Returns the last accuracy.
     """
     import torch
     from torch.nn.functional import cross_entropy
 
-    (X, y), (X_validation, y_validation) = data
+    weights = next(model.parameters())
+    (X, y), (X_validation, y_validation) = (
+        (X.to(weights), y.to(weights.device, torch.long)) for X, y in data
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=learning_rate)
     rng = torch.Generator().manual_seed(seed)
-    step = 0
+    step, n_batches = 0, -(-len(y) // 30)  # of at most 30, rounded up
     for _ in range(epochs):
-        for batch in torch.randperm(len(y), generator=rng).split(30):
+        model.train()
+        order = torch.randperm(len(y), generator=rng)
+        for batch in order.tensor_split(n_batches):  # none of one example
             loss = cross_entropy(model(X[batch]), y[batch])
             optimizer.zero_grad()
             loss.backward()
             norm = torch.nn.utils.get_total_norm(
-                [p.grad for p in model.parameters()]
+                [p.grad for p in model.parameters() if p.grad is not None]
             )
             optimizer.step()
             writer.add_scalar("loss/train", loss.item(), step)
             writer.add_scalar("gradient norm", norm.item(), step)
             step += 1
+        model.eval()
         with torch.no_grad():
             logits = model(X_validation)
         loss = cross_entropy(logits, y_validation).item()

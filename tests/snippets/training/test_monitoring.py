@@ -384,6 +384,53 @@ def test_training_logs_what_it_does(data):
     assert steps == [10, 20, 30]
 
 
+def test_training_and_validation_have_their_modes(data):
+    """Dropout is on in training and off in what is logged and returned."""
+    modes, model = [], torch.nn.Sequential(network(), torch.nn.Dropout(0.5))
+    model.register_forward_hook(lambda *_: modes.append(model.training))
+    accuracy = train(model.eval(), data, Noted(), 0.1, epochs=2)
+    assert modes == 2 * [*10 * [True], False]
+    X, y = data[1]
+    assert accuracy == (model(X).argmax(1) == y).float().mean().item()
+
+
+def test_a_frozen_layer_is_left_out_of_the_norm(data):
+    """Its weights stay, and the norm is that of the other gradients."""
+    model, noted = network(), Noted()
+    model[0].requires_grad_(False)
+    first = model[0].weight.clone()
+    train(model, data, noted, 0.1, epochs=1)
+    assert torch.equal(model[0].weight, first)
+    last = [p.grad for p in model[2].parameters()]
+    norm = torch.nn.utils.get_total_norm(last).item()
+    assert noted.curves["gradient norm"][-1] == (9, pytest.approx(norm))
+
+
+def test_no_batch_has_a_single_example(data):
+    """Batch norm needs two; 301 examples are eleven batches of 27 or 28."""
+    sizes, model = [], torch.nn.Sequential(torch.nn.BatchNorm1d(64), network())
+    model.register_forward_hook(lambda _, given, __: sizes.append(len(*given)))
+    train(model, (load(301)[0], data[1]), Noted(), 0.1, epochs=1)
+    assert sorted(sizes[:-1]) == [*7 * [27], *4 * [28]]
+
+
+def test_numbers_of_any_type_become_the_models(data):
+    """Doubles, and labels of 32 bits, are trained on as floats are."""
+    doubles = [(X.double(), y.int()) for X, y in data]
+    curves = []
+    for each in (data, doubles):
+        noted = Noted()
+        train(network(), each, noted, 0.1, epochs=1)
+        curves.append(noted.curves)
+    assert curves[0] == curves[1]
+
+
+def test_data_goes_to_the_models_device(data):
+    """Training gets as far as a number, which meta, for a GPU, hasn't."""
+    with pytest.raises(RuntimeError, match="item"):
+        train(network().to("meta"), data, Noted(), 0.1)
+
+
 def test_training_takes_forty_epochs_unless_told(data):
     """400 updates, and the order of the digits is that of seed 0."""
     default, seeded = Noted(), Noted()
