@@ -290,11 +290,22 @@ def random_batch(ids, batch_size, context, generator=None):
 # --8<-- [start:evaluate]
 @torch.no_grad()
 def evaluate(model, ids, n_windows=512):
-    """Mean loss per id, in nats, over n_windows spread evenly over ids."""
-    start = torch.linspace(0, len(ids) - model.context - 1, n_windows)
-    where = start.long()[:, None] + torch.arange(model.context + 1)
-    windows = ids[where]
-    logits = model(windows[:, :-1])
+    """Mean loss per id, in nats, over n_windows spread evenly over ids.
+
+    The model is in evaluation meanwhile.
+    """
+    last = len(ids) - model.context - 1
+    if last < 0:
+        raise ValueError(
+            f"ids: expected more than {model.context}, got {len(ids)}"
+        )
+    start = torch.linspace(0, last, n_windows).long()[:, None]
+    windows = ids[start + torch.arange(model.context + 1)]
+    device = next(model.parameters(), ids).device
+    windows = windows.to(device, torch.long)
+    was_training = model.training
+    logits = model.eval()(windows[:, :-1])
+    model.train(was_training)
     # .mT: cross_entropy wants the classes in the second dimension
     return F.cross_entropy(logits.mT, windows[:, 1:]).item()
 

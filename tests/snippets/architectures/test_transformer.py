@@ -373,10 +373,10 @@ def test_evaluation_is_the_mean_loss_per_id():
     """Evaluation is the mean loss of windows from first id to last."""
     seen = []
 
-    class Model:
+    class Model(nn.Module):
         context = 9
 
-        def __call__(self, ids):
+        def forward(self, ids):
             seen.append(ids)
             return F.one_hot((ids + 1) % 100, 100).double() * math.log(99)
 
@@ -387,6 +387,29 @@ def test_evaluation_is_the_mean_loss_per_id():
     assert seen[0][-1].tolist() == list(range(90, 99))
     evaluate(Model(), torch.arange(100))
     assert seen[1].shape == (512, 9)
+    evaluate(Model(), torch.arange(10))
+    assert (seen[2] == torch.arange(9)).all()
+    with pytest.raises(ValueError, match="ids: expected more than 9, got 9"):
+        evaluate(Model(), torch.arange(9))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_is_in_evaluation(training):
+    """Dropout, which only training has, is off; the mode comes back."""
+    model, ids = GPT(5, 8, 2, 1, 4), torch.arange(50) % 5
+    wanted = evaluate(model, ids)
+    model.norm = nn.Sequential(model.norm, nn.Dropout(0.9))
+    model.train(training)
+    assert evaluate(model, ids) == wanted
+    assert model.training == training
+
+
+def test_evaluation_takes_ids_of_any_type_to_the_models_device():
+    """32 bits do as well as 64; on meta, for a GPU, only the number lacks."""
+    model, ids = GPT(5, 8, 2, 1, 4), torch.arange(50) % 5
+    assert evaluate(model, ids.int()) == evaluate(model, ids)
+    with pytest.raises(RuntimeError, match="item"):
+        evaluate(model.to("meta"), ids)
 
 
 def test_learns_shakespeare(text):
