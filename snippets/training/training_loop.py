@@ -13,7 +13,7 @@ DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 def summed_loss(model, inputs, targets, device, precision):
     """Cross-entropy summed over the targets; those of -100 don't count."""
     inputs = inputs.to(device, non_blocking=True)
-    targets = targets.to(device, non_blocking=True)
+    targets = targets.to(device, torch.long, non_blocking=True)
     mixed = precision != "fp32"
     with torch.autocast(device.type, DTYPES[precision], enabled=mixed):
         output = model(inputs)
@@ -64,11 +64,16 @@ def update(model, batches, optimizer, scaler, precision, max_grad_norm):
 
 
 # --8<-- [start:guards]
-def check_options(precision, **counts):
-    """Raise ValueError for an unknown precision, or a count below 1."""
+def check_options(precision, max_grad_norm, **counts):
+    """Raise ValueError for what can't be: a count of 0, a norm of 0."""
     if precision not in DTYPES:
         raise ValueError(
             f"precision: expected one of {', '.join(DTYPES)}, got {precision}"
+        )
+    if max_grad_norm is not None and not max_grad_norm > 0:
+        raise ValueError(
+            "max_grad_norm: expected more than 0, or None to clip nothing, "
+            f"got {max_grad_norm}"
         )
     for name, value in counts.items():
         if value < 1:
@@ -119,6 +124,7 @@ def train_transformer(
     """
     check_options(
         precision,
+        max_grad_norm,
         epochs=epochs,
         accumulation_steps=accumulation_steps,
         report_every=report_every,
@@ -180,8 +186,12 @@ def warmup_cosine(step, n_steps, n_warmup, floor=0.1):
 def window_loader(ids, context, batch_size, n_batches, seed=0):
     """A DataLoader of n_batches an epoch of shuffled windows of ids."""
     n_windows = (len(ids) - 1) // context
-    inputs = ids[: n_windows * context].view(-1, context)
-    targets = ids[1 : n_windows * context + 1].view(-1, context)
+    if n_windows < 1:
+        raise ValueError(
+            f"ids: expected more than context ({context}), got {len(ids)}"
+        )
+    inputs = ids[: n_windows * context].reshape(-1, context)
+    targets = ids[1 : n_windows * context + 1].reshape(-1, context)
     dataset = torch.utils.data.TensorDataset(inputs, targets)
     generator = torch.Generator().manual_seed(seed)
     sampler = torch.utils.data.RandomSampler(
@@ -281,17 +291,19 @@ def share_of_zeros(model, inputs, targets, precision, scale=1.0):
     """Share of the parameters' gradients that are exactly zero.
 
     Only those count that are not zero in fp32. scale multiplies the loss.
+    Frozen parameters are left out, and so is dropout.
     """
-    gradients = []
+    gradients, was_training = [], model.training
+    model.eval()
     for name, factor in (("fp32", 1.0), (precision, scale)):
         model.zero_grad()
         device = next(model.parameters()).device
         loss = summed_loss(model, inputs, targets, device, name)
         (loss / targets.numel() * factor).backward()
-        gradients.append(
-            torch.cat([p.grad.flatten() for p in model.parameters()])
-        )
+        found = [p.grad for p in model.parameters() if p.grad is not None]
+        gradients.append(torch.cat([grad.flatten() for grad in found]))
     model.zero_grad()
+    model.train(was_training)
     exact, rounded = gradients
     return (rounded[exact != 0] == 0).float().mean().item()
 

@@ -260,6 +260,34 @@ def test_the_share_of_zeros_worked_by_hand():
     )
 
 
+def test_frozen_parameters_have_no_share():
+    """With one layer frozen the share is that of the others, and 0 in fp32."""
+    model = small_gpt()
+    model.tokens.requires_grad_(False)
+    inputs, targets = batches(1)[0]
+    assert share_of_zeros(model, inputs, targets, "fp32") == 0
+    assert 0 < share_of_zeros(model, inputs, targets, "fp16", 1e-6) <= 1
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_share_of_zeros_is_found_without_dropout(training):
+    """Dropout would make zeros of its own; the mode comes back."""
+    model = nn.Sequential(Table().float(), nn.Dropout(0.5)).train(training)
+    inputs, targets = batches(1)[0]
+    assert share_of_zeros(model, inputs, targets, "fp32") == 0
+    assert model.training == training
+
+
+def test_targets_may_be_of_32_bits():
+    """As files of tokens often are; the loss is the same."""
+    inputs, targets = batches(1)[0]
+    one, other = (
+        summed_loss(Table(), x, y, torch.device("cpu"), "fp32")
+        for x, y in ((inputs, targets), (inputs.int(), targets.int()))
+    )
+    assert one == other
+
+
 def test_the_summed_loss_ignores_what_is_not_a_target():
     """Targets of -100 add nothing; the others add their loss each."""
     inputs = torch.tensor([[1, 2, 3], [4, 5, 6]])
@@ -408,6 +436,9 @@ def test_a_loss_that_is_not_finite_is_an_error(every, bad):
         ({"accumulation_steps": 0}, "accumulation_steps: expected 1 or more"),
         ({"report_every": 0}, "report_every: expected 1 or more, got 0"),
         ({"precision": "fp8"}, "expected one of fp32, bf16, fp16, got fp8"),
+        ({"max_grad_norm": 0}, "max_grad_norm: expected more than 0, .*got 0"),
+        ({"max_grad_norm": -1.0}, "or None to clip nothing, got -1.0"),
+        ({"max_grad_norm": math.nan}, "expected more than 0, .* got nan"),
     ],
 )
 def test_bad_options_are_refused(options, message):
@@ -494,6 +525,18 @@ def test_the_loader_gives_shifted_windows():
     )
     assert torch.equal(first, same)
     assert not torch.equal(first, other)
+
+
+def test_a_text_no_longer_than_the_context_is_refused():
+    """One id more makes a window; every second id of a text does as well."""
+    message = r"ids: expected more than context \(8\), got 8"
+    with pytest.raises(ValueError, match=message):
+        window_loader(torch.arange(8), 8, batch_size=2, n_batches=1)
+    [(inputs, _)] = window_loader(torch.arange(9), 8, 1, 1)
+    assert inputs.tolist() == [list(range(8))]
+    [(inputs, targets)] = window_loader(torch.arange(18)[::2], 8, 1, 1)
+    assert inputs.tolist() == [list(range(0, 16, 2))]
+    assert torch.equal(targets, inputs + 2)
 
 
 def test_unshifted_targets_make_a_loss_of_nothing():
