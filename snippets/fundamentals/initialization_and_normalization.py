@@ -332,24 +332,25 @@ if __name__ == "__main__":
 def train(forward, weights, X, labels, rate, epochs=6, batch_size=50, seed=0):
     """Stochastic gradient descent on forward(X), the logits, in place.
 
-    Returns the loss of each batch. Raises FloatingPointError once it isn't
-    finite.
+    A last batch of one joins the one before. Returns the loss of each batch.
+    Raises FloatingPointError once it isn't finite.
     """
     check_data(X, labels, batch_size)
     if not 0 <= rate < np.inf:
         raise ValueError(f"rate: expected a number >= 0, got {rate}")
     rng, losses = np.random.default_rng(seed), []
+    cuts = range(batch_size, len(X) - (batch_size > 1), batch_size)
     for _ in range(epochs):
-        order = rng.permutation(len(X))
-        for batch in np.split(order, range(batch_size, len(X), batch_size)):
+        for batch in np.split(rng.permutation(len(X)), cuts):
             loss = cross_entropy(forward(X[batch]), labels[batch])
             losses.append(float(loss.data))
             if not np.isfinite(losses[-1]):
                 raise FloatingPointError(f"the loss is {losses[-1]}")
             backward(loss)
             for w in weights:
-                w.data = w.data - rate * w.grad
-                w.grad = None
+                if w.grad is not None:  # else it is frozen
+                    w.data = w.data - rate * w.grad
+                    w.grad = None
     return losses
 
 

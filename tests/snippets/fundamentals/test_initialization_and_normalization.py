@@ -426,6 +426,41 @@ def test_training_is_gradient_descent_on_shuffled_batches(digits):
         assert sorted(map(tuple, rows)) == sorted(map(tuple, X))
 
 
+@pytest.mark.parametrize(
+    ("n", "batch_size", "sizes"),
+    [
+        (101, 50, [50, 51]),
+        (102, 50, [50, 50, 2]),
+        (3, 2, [3]),
+        (3, 1, 3 * [1]),
+    ],
+)
+def test_a_last_batch_of_one_joins_the_one_before(
+    digits, n, batch_size, sizes
+):
+    """Batch norm needs two; batches of one come only if asked for."""
+    X, labels, seen = digits[0][:n], digits[1][:n], []
+    weights = deep_weights([64, 10], "he")
+
+    def forward(batch):
+        seen.append(len(batch))
+        return logits(batch, weights)
+
+    train(forward, weights, X, labels, 0.1, epochs=1, batch_size=batch_size)
+    assert seen == sizes
+
+
+def test_frozen_weights_stay(digits):
+    """Those that have no gradient are left alone; the others learn."""
+    X, labels = digits[0][:50], digits[1][:50]
+    frozen, last = deep_weights([64, 20, 10], "he")
+    frozen = Tensor(frozen.data)
+    before = frozen.data, last.data
+    train(lambda X: logits(X, [frozen, last]), [frozen, last], X, labels, 0.1)
+    np.testing.assert_array_equal(frozen.data, before[0])
+    assert not np.array_equal(last.data, before[1])
+
+
 def test_training_has_the_lessons_defaults(digits):
     """Six epochs, batches of 50, seed 0."""
     X, labels = digits[0][:120], digits[1][:120]
