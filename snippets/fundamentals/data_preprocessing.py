@@ -642,7 +642,8 @@ def read_idx(path):
             f"path must hold {np.prod(shape)} values, as its head says, "
             f"but {path} holds {len(data) - start}"
         )
-    return np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    values = np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    return values.copy()  # data itself can't be written to
 
 
 # --8<-- [end:idx]
@@ -761,11 +762,12 @@ if __name__ == "__main__":
 def train_network(X, y, hidden=64, seed=0, steps=250, rate=0.1, batch=64):
     """A network with one hidden layer, or none if hidden is 0, by SGD.
 
-    X is (n, d) of floats, y is (n,) of labels 0 to 9. The step size falls
+    X is (n, d) of numbers, y is (n,) of labels 0 to 9. The step size falls
     from rate to zero along a cosine.
     """
     torch.manual_seed(seed)
-    inputs, labels = torch.from_numpy(X), torch.from_numpy(y)
+    inputs = torch.tensor(X, dtype=torch.float32)
+    labels = torch.tensor(y, dtype=torch.int64)
     layers = [torch.nn.Linear(X.shape[1], hidden or 10)]
     if hidden:
         layers += [torch.nn.ReLU(), torch.nn.Linear(hidden, 10)]
@@ -812,7 +814,8 @@ def draw(images, labels, n_train, seed, change=None, copies=10, n_test=2000):
 def find_labels(model, X):
     """The label to which the model gives the highest score, for each row."""
     with torch.no_grad():
-        return model(torch.from_numpy(X)).argmax(dim=1).numpy()
+        scores = model(torch.tensor(X, dtype=torch.float32))
+    return scores.argmax(dim=1).numpy()
 
 
 # --8<-- [end:draw]

@@ -545,8 +545,10 @@ def test_files_in_mnists_format_come_back_as_they_were(tmp_path, shape, pack):
     array = np.random.default_rng(0).integers(0, 256, shape)
     path = tmp_path / "file"
     path.write_bytes(pack(idx_bytes(array)))
-    assert np.array_equal(read_idx(path), array)
-    assert read_idx(path).shape == shape
+    found = read_idx(path)
+    assert np.array_equal(found, array)
+    assert found.shape == shape
+    found[...] = 0  # and can be written to
 
 
 @pytest.mark.parametrize(
@@ -710,6 +712,23 @@ def test_the_network_has_the_layers_that_it_was_asked_for():
     first, second = (train_network(X, y, 0, s, steps=1) for s in (0, 1))
     assert tuple(first[0].weight.shape) == (10, 3)
     assert not torch.equal(first[0].weight, second[0].weight)
+
+
+def test_a_network_takes_numbers_of_any_type():
+    """Doubles, bytes that can't be written, and labels of 32 bits."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 3, (100, 5)).astype(np.uint8), np.arange(100) % 10
+    X.flags.writeable = False
+    found = []
+    for X_now, y_now in (
+        (X.astype(np.float32), y),
+        (X.astype(float), y.astype(np.int32)),
+        (X, y.astype(np.uint8)),
+    ):
+        model = train_network(X_now, y_now, steps=2)
+        weights = [p.tolist() for p in model.parameters()]
+        found.append((weights, find_labels(model, X_now).tolist()))
+    assert found[0] == found[1] == found[2]
 
 
 def test_labels_found_are_those_of_the_highest_score():
