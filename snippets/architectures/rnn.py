@@ -23,7 +23,6 @@ def read(cell, X, state=None):
     state, a tuple of tensors (batch, d_hidden) whose first is the output.
     """
     check_sequences(X, cell.d_in)
-    X = X.to(next(cell.parameters()))  # its dtype and device
     state = cell.start(X) if state is None else state
     outputs = []
     for x in X.unbind(dim=1):  # (batch, d_in), a step
@@ -333,7 +332,6 @@ class NameModel(nn.Module):
 
     def read_on(self, ids, state=None):
         """The logits, and the state to go on from."""
-        ids = ids.to(self.embed.weight.device)
         outputs, state = read(self.cell, self.embed(ids), state)
         return self.head(outputs), state
 
@@ -348,8 +346,7 @@ class NameModel(nn.Module):
 def mean_loss(model, X, targets):
     """Cross-entropy in nats, a mean over all targets but the IGNORED."""
     logits = model(X).flatten(0, -2)  # classes stand last
-    targets = targets.flatten().to(logits.device, torch.long)
-    return F.cross_entropy(logits, targets, ignore_index=IGNORED)
+    return F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORED)
 
 
 # --8<-- [end:mean-loss]
@@ -371,7 +368,6 @@ def fit(model, X, targets, learning_rate=0.005, steps=400, seed=0):
         optimizer, learning_rate, steps, cycle_momentum=False
     )
     generator, losses = torch.Generator().manual_seed(seed), []
-    model.train()
     for _ in range(steps):
         rows = torch.randint(len(X), (128,), generator=generator)
         loss = mean_loss(model, X[rows], targets[rows])
@@ -499,17 +495,14 @@ class Reader(nn.Module):
         self.head = nn.Linear(layer.hidden_size, n_classes)
 
     def forward(self, X):
-        outputs, _ = self.layer(X.to(self.head.weight))
+        outputs, _ = self.layer(X)
         return self.head(outputs[:, -1])
 
 
 @torch.no_grad()
 def share_right(model, X, labels):
-    """The share of sequences that the model, in evaluation, gets right."""
-    was_training = model.training
-    guess = model.eval()(X).argmax(dim=-1)
-    model.train(was_training)
-    return (guess == labels.to(guess.device)).float().mean().item()
+    """The share of sequences whose class the model gets right."""
+    return (model(X).argmax(dim=-1) == labels).float().mean().item()
 
 
 # --8<-- [end:reader]
@@ -520,22 +513,17 @@ def share_right(model, X, labels):
 def start_open(layer, bias=3.0):
     """Change in place how a layer starts, so that it keeps what it has.
 
-    The gate that keeps, f of nn.LSTM and z of nn.GRU, gets that bias, in each
-    of several layers and in both directions. The matrix by which nn.RNN
-    multiplies its state becomes orthogonal.
+    The gate that keeps, f of nn.LSTM and z of nn.GRU, gets that bias. The
+    matrix by which nn.RNN multiplies its state becomes orthogonal.
     """
-    is_plain = isinstance(layer, nn.RNN)
-    if not (is_plain or isinstance(layer, nn.GRU | nn.LSTM) and layer.bias):
-        raise TypeError(
-            f"expected nn.RNN, or nn.GRU or nn.LSTM with bias, got {layer}"
-        )
+    if not isinstance(layer, nn.RNNBase) or layer.num_layers != 1:
+        raise TypeError(f"expected nn.RNN, nn.GRU or nn.LSTM, got {layer}")
+    if isinstance(layer, nn.RNN):
+        nn.init.orthogonal_(layer.weight_hh_l0)
+        return layer
     keeps = slice(layer.hidden_size, 2 * layer.hidden_size)
-    for name, values in layer.named_parameters():
-        if is_plain and name.startswith("weight_hh"):
-            nn.init.orthogonal_(values)
-        elif not is_plain and name.startswith("bias"):
-            # f, or z, comes second in both; the two biases are added
-            values[keeps] = bias if name.startswith("bias_hh") else 0
+    layer.bias_hh_l0[keeps] = bias  # f, or z, comes second in both
+    layer.bias_ih_l0[keeps] = 0
     return layer
 
 
