@@ -275,7 +275,8 @@ if __name__ == "__main__":
     )
     losses = json.loads(record.read_text())["results"]
     seeds = len(losses["320"]["none"])
-    print(f"loss after  320 steps: its change, mean and spread of {seeds}")
+    print(f"change of the loss: mean and spread over {seeds} seeds")
+    print("         after 320 steps   after 960 steps")
     for change in CHANGES[1:]:
         row = []
         for steps in ("320", "960"):
