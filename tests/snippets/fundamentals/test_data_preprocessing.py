@@ -935,12 +935,11 @@ def test_jitter_reads_between_bytes():
 
 
 def test_screening_works_with_numbers_of_few_bits():
-    """A sum of bytes overflows; the columns are those of floats."""
-    rng = np.random.default_rng(0)
-    X, y = rng.integers(0, 256, (40, 6)), np.array([-1, 1] * 20)
-    expected = screen(X / 1.0, y / 1.0, 3).tolist()
-    found = screen(pd.DataFrame(X.astype(np.uint8)), y.astype(np.int8), 3)
-    assert found.tolist() == expected
+    """A sum of 257 bytes of 255 is -1 in 16 bits; the column is kept."""
+    y = np.array([-1, 1] * 257, np.int8)
+    X = np.random.default_rng(0).integers(0, 256, (514, 6)).astype(np.uint8)
+    X[:, 2] = 255 * (y > 0)
+    assert screen(pd.DataFrame(X), y, 1).tolist() == [2]
 
 
 def test_without_a_penalty_a_repeated_column_shares_its_weight():

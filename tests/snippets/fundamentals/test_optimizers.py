@@ -521,10 +521,12 @@ def test_bad_decay_steps_and_schedules_are_refused(digits):
 
 @pytest.mark.parametrize("rule", [*RULES, with_l2(sgd, 2), with_decay(sgd, 1)])
 def test_weights_and_gradients_of_few_bits_move_as_floats_do(rule):
-    """The square of 100 has no place in eight bits; a step has it."""
-    w, g = np.array([100, -3], np.int8), np.array([100, 120], np.int8)
-    found = rule(w, g, {}, 1)
+    """The square of 100 has no place in eight bits, and place counts."""
+    w, g = np.array([100, -3], np.int8), np.array([-100, 120], np.int8)
     expected = rule(w.astype(float), g.astype(float), {}, 1.0)
+    found = rule(w, g, {}, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    found = rule(pd.Series(w, [1, 0]), pd.Series(g, [0, 1]), {}, 1)
     np.testing.assert_allclose(found, expected, rtol=1e-12)
 
 

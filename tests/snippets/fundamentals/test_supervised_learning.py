@@ -486,17 +486,6 @@ def test_labels_of_more_classes_are_fine_for_softmax():
     assert np.isfinite(fit_logistic(X, np.array([0, 1, 0]), 0.0)[1])
 
 
-@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
-def test_numbers_of_few_bits_are_fitted_as_floats_are(raw, kind):
-    """Rounded to few bits, the tumours give the weights that floats give."""
-    X, y = (raw[0][:, :5] / 20).astype(np.uint8), raw[1]
-    expected = fit_logistic(X.astype(float), y)
-    found = fit_logistic(X.astype(kind), y.astype(np.uint8))
-    np.testing.assert_allclose(found[0], expected[0], rtol=1e-10)
-    two = [fit_softmax(A, y, 2) for A in (X.astype(kind), X / 1.0)]
-    np.testing.assert_allclose(two[0][0], two[1][0], rtol=1e-6)
-
-
 @pytest.mark.parametrize("loss", [logistic_loss, softmax_loss])
 def test_a_shuffled_table_has_the_loss_of_its_arrays(loss):
     """Rows and labels of pandas pair by place, whatever they are called."""
