@@ -87,9 +87,9 @@ def logistic_hessian(X1, v, penalty):
 def fit_logistic(X, y, penalty=0.01, tolerance=1e-8, steps=50, halvings=30):
     """Minimise logistic_loss by Newton's method, from zero.
 
-    A step that raises the loss is halved, up to halvings times. Without a
-    penalty, of all solutions, the shortest is found. Returns
-    weights (d,), bias, and the largest gradient entry before each step.
+    A step that raises the loss is halved, up to halvings times. Of several
+    solutions without a penalty, finds the shortest. Returns weights (d,),
+    bias, and the largest gradient entry before each step.
     Raises RuntimeError if that is above tolerance after so many steps.
     """
     check_examples(X, y, 2, penalty)

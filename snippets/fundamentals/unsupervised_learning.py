@@ -50,7 +50,8 @@ def fill_empty(X, centres, labels):
     """Give each empty cluster the point that is farthest from its centre."""
     sizes = np.bincount(labels, minlength=len(centres))
     for empty in np.flatnonzero(sizes == 0):
-        distance = np.sum((X - centres[labels]) ** 2, axis=1)
+        gap = np.subtract(X, centres[labels], dtype=float)
+        distance = np.sum(gap**2, axis=1)
         distance[sizes[labels] == 1] = -1  # else that one is empty next
         farthest = distance.argmax()
         sizes[labels[farthest]] -= 1

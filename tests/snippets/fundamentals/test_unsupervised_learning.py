@@ -727,3 +727,10 @@ def test_labels_that_belong_to_nobody_are_refused_in_a_table_too():
     guess = pd.DataFrame(np.eye(3, dtype=np.uint8)[:, :2], [2, 0, 1])
     with pytest.raises(ValueError, match="got a row that sums to 0 or"):
         fit_mixture(GOOD, guess)
+
+
+def test_the_farthest_point_is_the_farthest_in_bytes_too():
+    """Of 0, 32 and 5 around 0, it is 32, whose square no byte holds."""
+    X, centres = (np.array([[0], [n], [5]], np.uint8) for n in (32, 0))
+    labels, _ = fill_empty(X, centres[:2], np.zeros(3, int))
+    assert labels.tolist() == [0, 1, 0]
