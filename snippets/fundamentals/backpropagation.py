@@ -288,7 +288,8 @@ def cross_entropy(logits, labels):
 
 # --8<-- [start:check-data]
 def check_data(X, labels, batch_size):
-    """Raise ValueError unless train can work with these."""
+    """Both as arrays, or a ValueError if train can't work with them."""
+    X, labels = np.asarray(X, float), np.asarray(labels)
     shape = np.shape(X)
     if len(shape) != 2 or 0 in shape or not np.isfinite(X).all():
         raise ValueError(
@@ -302,6 +303,7 @@ def check_data(X, labels, batch_size):
         raise ValueError(
             f"batch_size: expected 1 to {len(X)}, got {batch_size}"
         )
+    return X, labels
 
 
 # --8<-- [end:check-data]
@@ -320,7 +322,7 @@ def train(
     zero=True,
 ):
     """Stochastic gradient descent; returns the mean loss of each epoch."""
-    check_data(X, labels, batch_size)
+    X, labels = check_data(X, labels, batch_size)
     rng, means = np.random.default_rng(seed), []
     for _ in range(epochs):
         order, losses = rng.permutation(len(X)), []

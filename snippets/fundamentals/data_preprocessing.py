@@ -63,12 +63,20 @@ if __name__ == "__main__":
 
 
 # --8<-- [start:spelling]
+def none_for_nan(labels):
+    """The labels as a list; NaN, which equals nothing, becomes None."""
+    if np.ndim(labels) != 1:
+        raise ValueError(f"labels must be (n,), but is {np.shape(labels)}")
+    return [None if label != label else label for label in labels]
+
+
 def spelling_suspects(labels, cutoff=0.8):
     """Pairs of labels that look alike, the rarer label first.
 
     Likeness is twice the letters in matching runs, divided by the letters
     of both: 1 for equal words, 0 for words without a letter in common.
     """
+    labels = [label for label in none_for_nan(labels) if label is not None]
     words, counts = np.unique(labels, return_counts=True)
     words = words[np.argsort(counts, kind="stable")].tolist()  # rare first
     return [
@@ -114,12 +122,14 @@ if __name__ == "__main__":
 
 # --8<-- [start:repeated]
 def repeated_rows(X):
-    """Groups of rows that are equal in all columns, as lists of indices."""
-    _, group, counts = np.unique(
-        X, axis=0, return_inverse=True, return_counts=True
-    )
-    repeated = np.flatnonzero(counts > 1)
-    return [np.flatnonzero(group == g).tolist() for g in repeated]
+    """Groups of rows that are equal in all columns, as lists of indices.
+
+    Two gaps are equal, as two equal values are.
+    """
+    groups = {}
+    for index, row in enumerate(np.asarray(X).tolist()):
+        groups.setdefault(tuple(none_for_nan(row)), []).append(index)
+    return [group for group in groups.values() if len(group) > 1]
 
 
 # --8<-- [end:repeated]
@@ -207,9 +217,10 @@ class Imputer:
 # --8<-- [start:damage]
 def damage(values, seed, share=0.3, only_high=False):
     """A copy with NaN: at random, or only among values above the median."""
+    values = np.asarray(values, dtype=float)
     chance = np.full(len(values), share)
     if only_high:
-        chance = 2 * share * (values > np.median(values))
+        chance = 2 * share * (values > np.nanmedian(values))
     lost = np.random.default_rng(seed).random(len(values)) < chance
     return np.where(lost, np.nan, values)
 
@@ -320,7 +331,8 @@ if __name__ == "__main__":
 class Codes:
     """Number the categories that fit finds, sorted, or those given.
 
-    A label that is none of them is an error, or gets -1 if unknown="ignore".
+    A gap, None or NaN, is a category like others, and sorted as the last. A
+    label that is none of them is an error, or gets -1 if unknown="ignore".
     """
 
     def __init__(self, categories=None, unknown="error"):
@@ -328,20 +340,26 @@ class Codes:
             raise ValueError(
                 f"unknown must be error or ignore, but is {unknown!r}"
             )
-        if categories is not None and len(set(categories)) < len(categories):
-            raise ValueError(f"categories must differ, but are {categories}")
+        if categories is not None:
+            categories = none_for_nan(categories)
+            if len(set(categories)) < len(categories):
+                raise ValueError(f"categories must differ: {categories}")
         self.given, self.unknown = categories, unknown
 
     def fit(self, labels):
         if len(labels) == 0:
             raise ValueError("labels must not be empty")
-        found = np.unique(labels) if self.given is None else self.given
+        found = self.given
+        if found is None:
+            labels = set(none_for_nan(labels))
+            found = sorted(labels, key=lambda label: (label is None, label))
         self.number = {label: code for code, label in enumerate(found)}
         return self
 
     def transform(self, labels):
         check_fitted(self, "number")
-        codes = np.array([self.number.get(label, -1) for label in labels])
+        labels = none_for_nan(labels)
+        codes = np.array([self.number.get(label, -1) for label in labels], int)
         if self.unknown == "error" and (codes < 0).any():
             strange = str(labels[(codes < 0).argmax()])
             raise ValueError(f"labels must be known, but {strange!r} is new")
@@ -370,6 +388,7 @@ def target_encode(labels, y, new, smoothing=0.0):
     smoothing counts as that many more examples at the overall mean, which
     is also what a label gets that labels doesn't hold.
     """
+    y = np.asarray(y, dtype=float)
     if len(labels) != len(y):
         raise ValueError(
             f"y must be as long as labels, {len(labels)}, but is {len(y)}"
@@ -393,15 +412,17 @@ def target_encode(labels, y, new, smoothing=0.0):
 # --8<-- [start:ridge]
 def fit_ridge(X, y, penalty=1.0):
     """Least squares with penalty * ||weights||², exactly: weights, bias."""
+    X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
     means = X.mean(axis=0)
     centred = X - means
     gram = centred.T @ centred + penalty * np.eye(X.shape[1])
-    weights = np.linalg.solve(gram, centred.T @ (y - y.mean()))
+    weights = np.linalg.lstsq(gram, centred.T @ (y - y.mean()))[0]
     return weights, y.mean() - means @ weights
 
 
 def prepare(numbers, labels, train):
     """Impute, scale and one-hot encode; only the training rows are fitted."""
+    numbers, labels = np.asarray(numbers), np.asarray(labels, dtype=object)
     filled = Imputer("median").fit(numbers[train]).transform(numbers)
     scaled = Scaler().fit(filled[train]).transform(filled)
     flags = OneHot(unknown="ignore").fit(labels[train]).transform(labels)
@@ -462,7 +483,8 @@ if __name__ == "__main__":
 # --8<-- [start:noise]
 def screen(X, y, n_kept):
     """The columns that go most with y, which holds -1 and 1 as often."""
-    return np.argsort(-np.abs(y @ X))[:n_kept]
+    together = np.asarray(y, dtype=float) @ np.asarray(X, dtype=float)
+    return np.argsort(-np.abs(together))[:n_kept]
 
 
 def noise_scores(n, n_features, n_kept, seed):
@@ -539,6 +561,7 @@ if __name__ == "__main__":
 # --8<-- [start:folds]
 def target_encode_folds(labels, y, n_folds=5, smoothing=0.0, seed=0):
     """Encode each label by the answers of other folds than its own."""
+    labels, y = np.asarray(labels, dtype=object), np.asarray(y)
     if not 2 <= n_folds <= len(y):
         raise ValueError(f"n_folds must be in 2 to {len(y)}, but is {n_folds}")
     fold = np.random.default_rng(seed).permutation(len(y)) % n_folds
@@ -557,6 +580,7 @@ def target_encode_folds(labels, y, n_folds=5, smoothing=0.0, seed=0):
 # --8<-- [start:r-squared]
 def r_squared(X, y, train, test):
     """Share of the test rows' variance that a linear fit explains."""
+    X, y = np.asarray(X, dtype=float), np.asarray(y, dtype=float)
     X = Scaler().fit(X[train]).transform(X)
     weights, bias = fit_ridge(X[train], y[train], 1e-6)
     left = y[test] - X[test] @ weights - bias
@@ -565,6 +589,7 @@ def r_squared(X, y, train, test):
 
 def name_scores(numbers, names, y, seed):
     """R² without the name, and with it target-encoded in three ways."""
+    names, y = np.asarray(names, dtype=object), np.asarray(y)
     train, _, test = split(len(y), seed)
     before = target_encode(names, y, names)
     inside = target_encode(names[train], y[train], names)
@@ -676,6 +701,7 @@ def jitter(images, rng, shift=2.0, angle=10.0):
         raise ValueError(
             f"images must be (n, height, width), but is {images.shape}"
         )
+    images = images * 1.0  # bytes would be rounded
     centre = (np.array(images.shape[1:]) - 1) / 2
     changed = np.empty_like(images)
     for place, image in enumerate(images):
@@ -719,8 +745,11 @@ if __name__ == "__main__":
 # --8<-- [start:copies]
 def nearest(X, y, new):
     """The label of the nearest row of X, for each new row."""
+    X, new = np.asarray(X, dtype=float), np.asarray(new, dtype=float)
+    middle = X.mean(axis=0)  # far from zero, squares run out of digits
+    X, new = X - middle, new - middle
     squared = np.sum(X**2, axis=1) - 2 * new @ X.T  # less |new|², (m, n)
-    return y[squared.argmin(axis=1)]
+    return np.asarray(y)[squared.argmin(axis=1)]
 
 
 def copies_scores(images, labels, seed, n=500, copies=4):
@@ -729,6 +758,7 @@ def copies_scores(images, labels, seed, n=500, copies=4):
     Known are n images, each with its jittered copies. One more copy of each
     is judged, and then one of each of n images that nearest never saw.
     """
+    labels = np.asarray(labels)
     if 2 * n > len(labels):
         raise ValueError(
             f"n must be at most half of {len(labels)} images, but is {n}"
@@ -795,6 +825,7 @@ def draw(images, labels, n_train, seed, change=None, copies=10, n_test=2000):
     change(images, rng) makes each of the copies that replace the n_train
     training images. The test images stay as they are.
     """
+    labels = np.asarray(labels)
     if n_train + n_test > len(labels):
         raise ValueError(
             f"n_train + n_test must be at most {len(labels)}, "
@@ -952,11 +983,14 @@ if __name__ == "__main__":
 def impute_from_others(X, column, train):
     """Fill one column's NaN by a linear fit to the other columns.
 
-    The fit sees the training rows in which the column is known.
+    The fit sees the training rows in which the column is known. A column that
+    is constant there tells it nothing.
     """
+    X = np.asarray(X, dtype=float)
     missing = np.isnan(X[:, column])
     known = train[~missing[train]]
     others = np.delete(X, column, axis=1)
+    others = others[:, np.ptp(others[known], axis=0) != 0]
     Z = Scaler().fit(others[known]).transform(others)
     weights, bias = fit_ridge(Z[known], X[known, column], 1e-6)
     filled = X.copy()

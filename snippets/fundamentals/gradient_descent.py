@@ -11,6 +11,7 @@ def mse_and_gradient(X, y, weights, bias):
     and its derivatives with respect to weights, (d,), and bias.
     Raises ValueError for other shapes.
     """
+    X, y = np.asarray(X, float), np.asarray(y, float)  # bytes would overflow
     if X.ndim != 2 or y.shape != (len(X),):
         raise ValueError(
             "X must be (n, d) and y (n,), "
@@ -161,6 +162,7 @@ def minibatch_descent(
     """
     if not 1 <= batch_size <= len(y):
         raise ValueError(f"batch_size {batch_size} is not in 1 to {len(y)}")
+    X, y = np.asarray(X), np.asarray(y)  # rows by place, in tables of pandas
     rng = np.random.default_rng(seed)
     weights, bias, steps, losses = np.zeros(X.shape[1]), 0.0, 0, []
     for _ in range(epochs):
@@ -320,7 +322,7 @@ def steepest_descent(X, y, epochs=1000):
         squared = g_weights @ g_weights + g_bias**2  # gᵀg
         # gᵀHg = 2/n |X₁g|², as H is 2/n X₁ᵀX₁
         curved = 2 * np.mean((X @ g_weights + g_bias) ** 2)
-        steps.append(squared / curved)
+        steps.append(squared / curved if curved else 0.0)  # 0: arrived
         weights -= steps[-1] * g_weights
         bias -= steps[-1] * g_bias
     return losses, steps

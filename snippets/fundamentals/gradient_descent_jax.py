@@ -10,6 +10,7 @@ def jax_descent(X, y, learning_rate=0.01, epochs=1000):
 
     X is (n, d), y is (n,). Returns weights (d,) and bias.
     """
+    X, y = jnp.asarray(X, float), jnp.asarray(y, float)
 
     def loss(parameters):
         weights, bias = parameters

@@ -9,7 +9,7 @@ def tensorflow_descent(X, y, learning_rate=0.01, epochs=1000):
 
     X is (n, d), y is (n,). Returns weights (d,) and bias.
     """
-    X, y = tf.constant(X), tf.constant(y)
+    X, y = tf.cast(X, tf.float64), tf.cast(y, tf.float64)
     weights = tf.Variable(tf.zeros(X.shape[1], X.dtype))
     bias = tf.Variable(tf.zeros((), X.dtype))
 

@@ -155,7 +155,7 @@ if __name__ == "__main__":
 # --8<-- [start:cosine]
 def mean_cosine(X):
     """The mean cosine between two different rows of X, (n, d)."""
-    check_points(X)
+    X = check_points(X)
     if len(X) < 2 or not X.any(axis=1).all():
         raise ValueError("X: expected two rows or more, none of zeros only")
     rows = X / np.linalg.norm(X, axis=1, keepdims=True)
@@ -165,7 +165,7 @@ def mean_cosine(X):
 
 def next_cosine(cosine):
     """What a wide ReLU layer makes of it (Cho and Saul 2009, equation 6)."""
-    angle = np.arccos(cosine)
+    angle = np.arccos(np.minimum(cosine, 1.0))  # rounding may exceed it
     return (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / np.pi
 
 
@@ -214,6 +214,8 @@ def standardise(a, axis, eps=1e-5, centre=True):
         raise ValueError("a: expected finite numbers, got NaN or infinity")
     mean = a.data.mean(axis=axis, keepdims=True) if centre else 0.0
     variance = np.mean((a.data - mean) ** 2, axis=axis, keepdims=True)
+    if not (variance + eps).all():
+        raise ValueError("a: expected numbers that differ, or eps > 0")
     scale = (variance + eps) ** -0.5
     normal = (a.data - mean) * scale
 
@@ -335,7 +337,7 @@ def train(forward, weights, X, labels, rate, epochs=6, batch_size=50, seed=0):
     A last batch of one joins the one before. Returns the loss of each batch.
     Raises FloatingPointError once it isn't finite.
     """
-    check_data(X, labels, batch_size)
+    X, labels = check_data(X, labels, batch_size)
     if not 0 <= rate < np.inf:
         raise ValueError(f"rate: expected a number >= 0, got {rate}")
     rng, losses = np.random.default_rng(seed), []

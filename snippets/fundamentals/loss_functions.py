@@ -64,12 +64,13 @@ def huber(prediction, target, delta=1.0):
 # --8<-- [start:softmax]
 def naive_softmax(logits):
     """The formula as it stands: exponentials, divided by their sum."""
-    exponentials = np.exp(logits)
+    exponentials = np.exp(logits * 1.0)  # of bytes: in 16 bits, without it
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
 
 
 def log_softmax(logits):
     """Logarithms of the chances; safe for logits of any size."""
+    logits = logits * 1.0  # bytes would wrap around
     shifted = logits - logits.max(axis=-1, keepdims=True)  # at most 0
     return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
@@ -167,7 +168,7 @@ def hinge(logits, labels, margin=1.0):
         raise ValueError(f"margin must be 0 or more, but is {margin}")
     n, k = logits.shape
     rows = np.arange(n)
-    gaps = margin + logits - logits[rows, labels][:, None]
+    gaps = float(margin) + logits - logits[rows, labels][:, None]
     gaps[rows, labels] = 0
     gradient = (gaps > 0) / (n * k)
     gradient[rows, labels] = -gradient.sum(axis=1)
@@ -271,7 +272,7 @@ def slip(target, share, seed):
     """Multiply a random share of the targets by ten: a slipped point."""
     check_share(share)
     hit = np.random.default_rng(seed).random(len(target)) < share
-    return np.where(hit, 10 * target, target)
+    return np.where(hit, 10.0 * target, target)
 
 
 def mislabel(labels, share, n_classes, seed):

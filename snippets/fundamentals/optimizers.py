@@ -18,7 +18,8 @@ from snippets.fundamentals.backpropagation import (
 
 
 def check(w, g, state, rate, eps=1.0, **betas):
-    """Raise ValueError unless an update can work with these."""
+    """w and g as floats, or a ValueError if no update can use them."""
+    w, g = np.asarray(w, float), np.asarray(g, float)
     if np.shape(g) != np.shape(w):
         raise ValueError(
             f"g: expected shape {np.shape(w)}, that of w, got {np.shape(g)}"
@@ -41,6 +42,7 @@ def check(w, g, state, rate, eps=1.0, **betas):
     for name, beta in betas.items():
         if not 0 <= beta < 1:
             raise ValueError(f"{name}: expected 0 <= {name} < 1, got {beta}")
+    return w, g
 
 
 # --8<-- [end:check]
@@ -49,7 +51,7 @@ def check(w, g, state, rate, eps=1.0, **betas):
 # --8<-- [start:sgd]
 def sgd(w, g, state, rate):
     """A step against the gradient. Keeps no state."""
-    check(w, g, state, rate)
+    w, g = check(w, g, state, rate)
     return w - rate * g
 
 
@@ -59,7 +61,7 @@ def sgd(w, g, state, rate):
 # --8<-- [start:momentum]
 def momentum(w, g, state, rate, beta=0.9):
     """A step along the velocity, a decaying sum of the gradients."""
-    check(w, g, state, rate, beta=beta)
+    w, g = check(w, g, state, rate, beta=beta)
     state["velocity"] = beta * state.get("velocity", 0.0) + g
     return w - rate * state["velocity"]
 
@@ -70,7 +72,7 @@ def momentum(w, g, state, rate, beta=0.9):
 # --8<-- [start:nesterov]
 def nesterov(w, g, state, rate, beta=0.9):
     """Momentum, with the next step's share of the velocity taken now."""
-    check(w, g, state, rate, beta=beta)
+    w, g = check(w, g, state, rate, beta=beta)
     state["velocity"] = beta * state.get("velocity", 0.0) + g
     return w - rate * (g + beta * state["velocity"])
 
@@ -210,7 +212,7 @@ if __name__ == "__main__":
 # --8<-- [start:rmsprop]
 def rmsprop(w, g, state, rate, beta=0.99, eps=1e-8):
     """A step along the gradient over its own usual size."""
-    check(w, g, state, rate, eps, beta=beta)
+    w, g = check(w, g, state, rate, eps, beta=beta)
     square = beta * state.get("square", 0.0) + (1 - beta) * g**2
     state["square"] = square
     return w - rate * g / (np.sqrt(square) + eps)
@@ -222,7 +224,7 @@ def rmsprop(w, g, state, rate, beta=0.99, eps=1e-8):
 # --8<-- [start:adam]
 def adam(w, g, state, rate, beta1=0.9, beta2=0.999, eps=1e-8, correct=True):
     """The mean gradient over the root of the mean squared gradient."""
-    check(w, g, state, rate, eps, beta1=beta1, beta2=beta2)
+    w, g = check(w, g, state, rate, eps, beta1=beta1, beta2=beta2)
     t = state["t"] = state.get("t", 0) + 1
     mean = beta1 * state.get("mean", 0.0) + (1 - beta1) * g
     square = beta2 * state.get("square", 0.0) + (1 - beta2) * g**2
@@ -273,6 +275,7 @@ def with_l2(rule, decay):
         raise ValueError(f"decay: expected a number >= 0, got {decay}")
 
     def penalised(w, g, state, rate, **options):
+        w, g = check(w, g, state, rate)
         return rule(w, g + decay * w, state, rate, **options)
 
     return penalised
@@ -288,7 +291,7 @@ def with_decay(rule, decay):
         raise ValueError(f"decay: expected a number >= 0, got {decay}")
 
     def decayed(w, g, state, rate, **options):
-        check(w, g, state, rate)
+        w, g = check(w, g, state, rate)
         if rate * decay > 1:  # each step would turn the weights' signs
             raise ValueError(
                 f"decay: expected at most 1 / rate, {1 / rate:g}, got {decay}"
@@ -326,7 +329,7 @@ def train(X, labels, rule, rate, seed=0, epochs=5, schedule=None, **options):
 
     schedule(step, steps) gives the share of the rate to use at a step.
     """
-    check_data(X, labels, 32)
+    X, labels = check_data(X, labels, 32)
     if epochs < 1:
         raise ValueError(f"epochs: expected at least 1, got {epochs}")
     parameters = layers((X.shape[1], 32, 10), seed)

@@ -17,11 +17,12 @@ from snippets.fundamentals.optimizers import adam
 
 # --8<-- [start:check]
 def check(name, array, *shape):
-    """Raise ValueError unless the array is finite and of that shape.
+    """The array as floats; ValueError unless finite and of that shape.
 
     A letter in shape stands for any size but 0.
     """
-    got = np.shape(array)
+    array = np.asarray(array, dtype=float)
+    got = array.shape
     if len(got) != len(shape) or any(
         g == 0 if isinstance(s, str) else g != s
         for g, s in zip(got, shape, strict=True)
@@ -30,6 +31,7 @@ def check(name, array, *shape):
         raise ValueError(f"{name}: expected shape ({wanted}), got {got}")
     if not np.isfinite(array).all():
         raise ValueError(f"{name}: expected finite numbers, got NaN or inf")
+    return array
 
 
 def check_number(name, value, low, high=np.inf):
@@ -50,8 +52,8 @@ def filtered_fits(X, y, *filters):
     X is (n, d), y (n,) or (n, k). A filter gets the singular values of X,
     and n, and gives the share to keep along each of the directions.
     """
-    check("X", X, "n", "d")
-    check("y", y, len(X), *["k"][: np.ndim(y) - 1])
+    X = check("X", X, "n", "d")
+    y = check("y", y, len(X), *["k"][: np.ndim(y) - 1])
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     real = s > 1e-12 * s[0]  # the others are zero, but for rounding
     U, s, Vt = U[:, real], s[real], Vt[real]
@@ -125,23 +127,24 @@ if __name__ == "__main__":
 # --8<-- [start:lasso]
 def soft_threshold(w, amount):
     """Each weight moved towards zero by the amount, and no further."""
-    return np.sign(w) * np.maximum(np.abs(w) - amount, 0)
+    return np.sign(w) * np.maximum(np.abs(w, dtype=float) - amount, 0)
 
 
 def lasso(X, y, penalty, sweeps=1000):
-    """Minimise half the mean squared error plus penalty * sum of |w|."""
-    check("X", X, "n", "d")
-    check("y", y, len(X))
+    """Minimise half the mean squared error plus penalty * sum of |w|.
+
+    A column of zeros gets a weight of zero.
+    """
+    X = check("X", X, "n", "d")
+    y = check("y", y, len(X))
     check_number("penalty", penalty, 0)
     check_number("sweeps", sweeps, 1)
     H, pull = X.T @ X / len(X), X.T @ y / len(X)
-    if not H.diagonal().all():
-        raise ValueError("X: expected no column of zeros, got one")
     w = np.zeros(X.shape[1])
     for _ in range(sweeps):
-        for j, curvature in enumerate(H.diagonal()):
-            without = pull[j] - H[j] @ w + curvature * w[j]
-            w[j] = soft_threshold(without, penalty) / curvature
+        for j in np.flatnonzero(H.diagonal()):
+            without = pull[j] - H[j] @ w + H[j, j] * w[j]
+            w[j] = soft_threshold(without, penalty) / H[j, j]
     return w
 
 
@@ -177,22 +180,22 @@ def dropout(x, rate, rng):
 # --8<-- [start:dropout-fit]
 def expected_loss(X, y, w, rate):
     """Half the squared error of a linear model, averaged over dropout."""
-    check("X", X, "n", "d")
-    check("y", y, len(X))
-    check("w", w, X.shape[1])
+    X = check("X", X, "n", "d")
+    y = check("y", y, len(X))
+    w = check("w", w, X.shape[1])
     check_number("rate", rate, 0, 1)
     noise = rate / (1 - rate) * X**2 @ w**2
     return np.mean((X @ w - y) ** 2 + noise) / 2
 
 
 def dropout_fit(X, y, rate):
-    """The weights with the least expected_loss."""
-    check("X", X, "n", "d")
-    check("y", y, len(X))
+    """The weights with the least expected_loss; of several, the shortest."""
+    X = check("X", X, "n", "d")
+    y = check("y", y, len(X))
     check_number("rate", rate, 0, 1)
     squares = X.T @ X
     extra = rate / (1 - rate) * np.diag(np.diag(squares))
-    return np.linalg.solve(squares + extra, X.T @ y)
+    return np.linalg.lstsq(squares + extra, X.T @ y)[0]
 
 
 # --8<-- [end:dropout-fit]
@@ -242,8 +245,7 @@ def shifts(images, pixels):
 
     Returns ((2 * pixels + 1)², n, h, w); what moves in is 0.
     """
-    check("images", images, "n", "h", "w")
-    _, h, w = np.shape(images)
+    _, h, w = check("images", images, "n", "h", "w").shape
     check_number("pixels", pixels, 0, min(h, w))
     padded = np.pad(images, [(0, 0), (pixels, pixels), (pixels, pixels)])
     places = range(2 * pixels + 1)
@@ -265,7 +267,7 @@ def train(
     time. rule moves the weights, Adam the biases, at a rate of 0.01. drop is
     the rate of dropout. Ends early if after_epoch(parameters) is true.
     """
-    check("copies", copies, "c", "n", "d")
+    copies, labels = check("copies", copies, "c", "n", "d"), np.array(labels)
     check("labels", labels, copies.shape[1])
     check_number("epochs", epochs, 1)
     rng, (_, n, d) = np.random.default_rng(seed), copies.shape
@@ -506,7 +508,7 @@ if __name__ == "__main__":
 # --8<-- [start:relu-features]
 def relu_features(X, width, seed=0):
     """ReLUs of random projections, (n, width), of length near a row's."""
-    check("X", X, "n", "d")
+    X = check("X", X, "n", "d")
     check_number("width", width, 1)
     d = X.shape[1]
     projections = np.random.default_rng(seed).normal(size=(d, width))
@@ -681,9 +683,9 @@ if __name__ == "__main__":
 
 # --8<-- [start:effective]
 def effective_parameters(X, keep):
-    """The sum of the shares that a filter keeps."""
-    check("X", X, "n", "d")
-    return keep(np.linalg.svd(X, compute_uv=False), len(X)).sum()
+    """The sum of the shares that a filter keeps of real directions."""
+    s = np.linalg.svd(check("X", X, "n", "d"), compute_uv=False)
+    return keep(s[s > 1e-12 * s[0]], len(X)).sum()
 
 
 # --8<-- [end:effective]
@@ -707,7 +709,7 @@ if __name__ == "__main__":
 # --8<-- [start:committee]
 def committee(parameters, X, rate, draws, seed=0):
     """Mean logits and mean chances of draws networks under dropout."""
-    check("X", X, "n", parameters[0].shape[0])
+    X = check("X", X, "n", parameters[0].shape[0])
     check_number("draws", draws, 1)
     w1, b1, w2, b2 = (p.data for p in parameters)
     hidden, rng = np.maximum(X @ w1 + b1, 0), np.random.default_rng(seed)

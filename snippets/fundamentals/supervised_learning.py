@@ -16,6 +16,7 @@ def logistic_loss(X, y, weights, bias, penalty=0.0):
     X is (n, d), y is (n,) of 0 and 1, weights is (d,), bias a scalar.
     Returns the loss and its derivatives with respect to weights and bias.
     """
+    X, y = np.asarray(X, dtype=float), np.asarray(y)
     scores = X @ weights + bias  # (n,)
     loss = np.mean(np.logaddexp(0, scores) - y * scores)
     error = sigmoid(scores) - y  # (n,)
@@ -86,8 +87,9 @@ def logistic_hessian(X1, v, penalty):
 def fit_logistic(X, y, penalty=0.01, tolerance=1e-8, steps=50, halvings=30):
     """Minimise logistic_loss by Newton's method, from zero.
 
-    A step that raises the loss is halved, up to halvings times. Returns
-    weights (d,), bias, and the largest gradient entry before each step.
+    A step that raises the loss is halved, up to halvings times. Of several
+    solutions without a penalty, finds the shortest. Returns weights (d,),
+    bias, and the largest gradient entry before each step.
     Raises RuntimeError if that is above tolerance after so many steps.
     """
     check_examples(X, y, 2, penalty)
@@ -99,7 +101,11 @@ def fit_logistic(X, y, penalty=0.01, tolerance=1e-8, steps=50, halvings=30):
         largest.append(np.abs(gradient).max())
         if largest[-1] <= tolerance:
             return v[:-1], v[-1], largest
-        step = np.linalg.solve(logistic_hessian(X1, v, penalty), gradient)
+        hessian = logistic_hessian(X1, v, penalty)
+        if penalty:
+            step = np.linalg.solve(hessian, gradient)
+        else:  # features may repeat, so that it has no inverse
+            step = np.linalg.lstsq(hessian, gradient)[0]
         for size in 0.5 ** np.arange(halvings + 1):
             new = v - size * step
             new_loss, *gradient = logistic_loss(
@@ -175,6 +181,7 @@ def softmax_loss(X, y, weights, bias, penalty=0.0):
     X is (n, d), y (n,) of labels 0 to k - 1, weights (d, k), bias (k,).
     Returns the loss and its derivatives with respect to weights and bias.
     """
+    X, y = np.asarray(X, dtype=float), np.asarray(y)
     scores = X @ weights + bias  # (n, k)
     scores -= scores.max(axis=1, keepdims=True)  # exp can't overflow now
     chances = np.exp(scores)
@@ -282,13 +289,20 @@ if __name__ == "__main__":
 
 
 # --8<-- [start:table]
+def scaled(X, train):
+    """X by mean and deviation of some rows; a constant is only centred."""
+    X = np.asarray(X, dtype=float)
+    spread = np.where(np.ptp(X[train], axis=0) > 0, X[train].std(axis=0), 1)
+    return (X - X[train].mean(axis=0)) / spread
+
+
 def score_table(X_raw, y, seed, penalties):
     """Accuracies on validation and test, one row a penalty.
 
     Scaling and fitting see the training set alone.
     """
     train, *held_out = split(len(y), seed)
-    X = (X_raw - X_raw[train].mean(axis=0)) / X_raw[train].std(axis=0)
+    X, y = scaled(X_raw, train), np.asarray(y)
     rows = []
     for penalty in penalties:
         weights, bias, _ = fit_logistic(X[train], y[train], penalty, 1e-6)
@@ -325,7 +339,7 @@ def search(X_raw, y, seed, n_tries=100, n_features=4):
     far on the set that chooses; row 1 is the same model's on a fresh set.
     """
     train, choosing, fresh = split(len(y), seed, shares=(0.3, 0.35))
-    X = (X_raw - X_raw[train].mean(axis=0)) / X_raw[train].std(axis=0)
+    X, y = scaled(X_raw, train), np.asarray(y)
     rng = np.random.default_rng(seed)
     kept = []
     for _ in range(n_tries):
@@ -480,7 +494,9 @@ def cross_validate(X, y, penalties, n_folds=5):
     """
     if not 2 <= n_folds <= len(y):
         raise ValueError(f"n_folds must be 2 to {len(y)}, but is {n_folds}")
-    fold = np.arange(len(y)) % n_folds
+    X, y, fold = np.asarray(X), np.asarray(y), np.arange(len(y)) % n_folds
+    if any(len(set(y[fold != out])) < 2 for out in range(n_folds)):
+        raise ValueError("y must hold both labels outside each fold: shuffle")
     right = np.zeros((len(penalties), len(y)))
     for out in range(n_folds):
         kept, held = fold != out, fold == out

@@ -5,8 +5,9 @@ import numpy as np
 
 
 def check_points(points, name="X", d="d"):
-    """Raise ValueError unless points is (n, d), not empty, and finite."""
-    shape = np.shape(points)
+    """points as floats; ValueError unless (n, d), not empty, and finite."""
+    points = np.asarray(points, dtype=float)
+    shape = points.shape
     if len(shape) != 2 or 0 in shape or d not in ("d", shape[1]):
         raise ValueError(
             f"{name}: expected shape (n, {d}), none of them 0, got {shape}"
@@ -16,6 +17,7 @@ def check_points(points, name="X", d="d"):
         raise ValueError(
             f"{name}: expected finite numbers, got {bad} NaN or infinite"
         )
+    return points
 
 
 def check_count(name, count, most=np.inf):
@@ -32,9 +34,12 @@ def check_count(name, count, most=np.inf):
 # --8<-- [start:assign]
 def nearest_centre(X, centres):
     """For each row of X, the index of the centre nearest to it."""
-    scores = X @ (-2 * centres.T)  # (n, k)
-    scores += np.sum(centres**2, axis=1)  # ||x - c||² without ||x||²
-    return scores.argmin(axis=1)
+    X, centres = np.asarray(X, float), np.asarray(centres, float)
+    far = np.abs(centres).max() > 1000 * np.ptp(centres, axis=0).max()
+    middle = far * centres.mean(axis=0)  # else ||c||² runs out of digits
+    scores = X @ (-2 * (centres - middle).T)  # (n, k)
+    scores += np.sum((centres - middle) * (centres + middle), axis=1)
+    return scores.argmin(axis=1)  # of ||x - c||² without ||x - middle||²
 
 
 # --8<-- [end:assign]
@@ -45,7 +50,8 @@ def fill_empty(X, centres, labels):
     """Give each empty cluster the point that is farthest from its centre."""
     sizes = np.bincount(labels, minlength=len(centres))
     for empty in np.flatnonzero(sizes == 0):
-        distance = np.sum((X - centres[labels]) ** 2, axis=1)
+        gap = np.subtract(X, centres[labels], dtype=float)
+        distance = np.sum(gap**2, axis=1)
         distance[sizes[labels] == 1] = -1  # else that one is empty next
         farthest = distance.argmax()
         sizes[labels[farthest]] -= 1
@@ -71,8 +77,8 @@ def lloyd(X, centres, tol=1e-4, max_steps=300):
     at most tol times the features' mean variance, or after max_steps.
     Returns centres (k, d), labels (n,), the inertia, and the steps taken.
     """
-    check_points(X)
-    check_points(centres, "centres", X.shape[1])
+    X = check_points(X)
+    centres = check_points(centres, "centres", X.shape[1])
     check_count("k", len(centres), len(X))
     check_count("max_steps", max_steps)
     enough, before, steps = tol * np.mean(X.var(axis=0)), None, 0
@@ -94,21 +100,29 @@ def lloyd(X, centres, tol=1e-4, max_steps=300):
 
 
 # --8<-- [start:seeding]
+def check_distinct(nearest, centres, k):
+    """Raise ValueError if every point lies on one of the centres."""
+    if not np.any(nearest):
+        raise ValueError(
+            f"k: expected at most {len(centres)}, the number of "
+            f"distinct points, got {k}"
+        )
+
+
 def random_seeds(X, k, rng):
     """k points of X, each as likely as any other."""
+    X = np.asarray(X, dtype=float)
+    check_count("k", k, len(np.unique(X, axis=0)))
     return X[rng.choice(len(X), size=k, replace=False)]
 
 
 def plus_plus_seeds(X, k, rng):
     """k points of X, each drawn by its squared distance to those before."""
+    X = np.asarray(X, dtype=float)
     centres = [X[rng.integers(len(X))]]
     nearest = np.sum((X - centres[0]) ** 2, axis=1)  # (n,)
     while len(centres) < k:
-        if not nearest.any():
-            raise ValueError(
-                f"k: expected at most {len(centres)}, the number of "
-                f"distinct points, got {k}"
-            )
+        check_distinct(nearest, centres, k)
         drawn = rng.choice(len(X), p=nearest / nearest.sum())
         centres.append(X[drawn])
         nearest = np.minimum(nearest, np.sum((X - X[drawn]) ** 2, axis=1))
@@ -121,7 +135,7 @@ def plus_plus_seeds(X, k, rng):
 # --8<-- [start:k-means]
 def k_means(X, k, seeding=plus_plus_seeds, restarts=10, seed=0):
     """The best of several runs of lloyd, by inertia; returns what it does."""
-    check_points(X)
+    X = check_points(X)
     check_count("k", k, len(X))
     check_count("restarts", restarts)
     rng = np.random.default_rng(seed)
@@ -219,7 +233,7 @@ def pca(X, n_components):
     Returns the mean (d,), the components (n_components, d), orthonormal
     rows, and the variances along all min(n, d) directions, falling.
     """
-    check_points(X)
+    X = check_points(X)
     check_count("n_components", n_components, min(X.shape))
     if len(X) < 2:
         raise ValueError(f"X: expected at least 2 rows, got {len(X)}")
@@ -271,7 +285,7 @@ def pca_of_tall(X, n_components):
 
     Squaring the data halves the digits that small variances are good for.
     """
-    check_points(X)
+    X = check_points(X)
     check_count("n_components", n_components, min(X.shape))
     if len(X) < 2:
         raise ValueError(f"X: expected at least 2 rows, got {len(X)}")
@@ -279,8 +293,9 @@ def pca_of_tall(X, n_components):
     centred = X - mean
     covariance = centred.T @ centred / (len(X) - 1)  # (d, d)
     variances, directions = np.linalg.eigh(covariance)  # ascending
+    variances = np.maximum(variances[::-1][: len(X)], 0)  # rounding, below
     falling = directions.T[::-1]  # a direction a row
-    return mean, largest_positive(falling[:n_components]), variances[::-1]
+    return mean, largest_positive(falling[:n_components]), variances
 
 
 # --8<-- [end:covariance]
@@ -302,6 +317,7 @@ if __name__ == "__main__":
 # --8<-- [start:log-sum-exp]
 def log_sum_exp(scores):
     """log(sum(exp(scores))) along each row, without overflow."""
+    scores = np.asarray(scores, dtype=float)
     largest = scores.max(axis=1)  # (n,)
     return largest + np.log(np.exp(scores - largest[:, None]).sum(axis=1))
 
@@ -312,6 +328,7 @@ def log_sum_exp(scores):
 # --8<-- [start:e-step]
 def log_joint(X, weights, means, covariances):
     """log(weight * density) of each point in each component, (n, k)."""
+    X = np.asarray(X, dtype=float)
     try:
         roots = np.linalg.cholesky(covariances)  # (k, d, d), lower
     except np.linalg.LinAlgError:
@@ -344,6 +361,7 @@ def m_step(X, responsibilities, floor=1e-6):
 
     floor is added to each variance.
     """
+    X, responsibilities = np.asarray(X, float), np.asarray(responsibilities)
     n, d = X.shape
     counts = responsibilities.sum(axis=0)  # (k,), points a component has
     if not counts.all():
@@ -362,8 +380,9 @@ def m_step(X, responsibilities, floor=1e-6):
 
 # --8<-- [start:check-guess]
 def check_responsibilities(X, responsibilities):
-    """Raise ValueError unless each row of the (n, k) sums to one."""
-    shape = np.shape(responsibilities)
+    """Those as floats; ValueError unless each row of the (n, k) sums to 1."""
+    responsibilities = np.asarray(responsibilities, dtype=float)
+    shape = responsibilities.shape
     if len(shape) != 2 or shape[0] != len(X) or not 1 <= shape[1] <= len(X):
         raise ValueError(
             f"responsibilities: expected shape ({len(X)}, k) with "
@@ -376,6 +395,7 @@ def check_responsibilities(X, responsibilities):
             "responsibilities: expected rows >= 0 that sum to 1, "
             f"got a row that sums to {worst:g} or a negative entry"
         )
+    return responsibilities
 
 
 # --8<-- [end:check-guess]
@@ -388,8 +408,8 @@ def fit_mixture(X, responsibilities, floor=1e-6, tol=1e-3, max_steps=100):
     Stops when the mean log-likelihood changes by less than tol. Returns
     (weights, means, covariances), and the log-likelihood at each step.
     """
-    check_points(X)
-    check_responsibilities(X, responsibilities)
+    X = check_points(X)
+    responsibilities = check_responsibilities(X, responsibilities)
     check_count("max_steps", max_steps)
     if not 0 <= floor < np.inf:
         raise ValueError(f"floor: expected a number >= 0, got {floor}")
@@ -606,8 +626,8 @@ def components_for(variances, share):
     """How many components it takes to keep that share of the variance."""
     if not 0 < share <= 1:
         raise ValueError(f"share: expected 0 < share <= 1, got {share}")
-    kept = np.cumsum(variances) / np.sum(variances)
-    return int(np.argmax(kept >= share * (1 - 1e-12))) + 1
+    enough = share * (1 - 1e-12) * np.sum(variances)
+    return int(np.argmax(np.cumsum(variances) >= enough)) + 1
 
 
 # --8<-- [end:components-for]
@@ -643,9 +663,11 @@ if __name__ == "__main__":
 # --8<-- [start:greedy]
 def greedy_seeds(X, k, rng, tries=4):
     """As plus_plus_seeds, but keep the best of several draws each time."""
+    X = np.asarray(X, dtype=float)
     centres = [X[rng.integers(len(X))]]
     nearest = np.sum((X - centres[0]) ** 2, axis=1)  # (n,)
     while len(centres) < k:
+        check_distinct(nearest, centres, k)
         drawn = rng.choice(len(X), size=tries, p=nearest / nearest.sum())
         left = [
             np.minimum(nearest, np.sum((X - X[i]) ** 2, axis=1)) for i in drawn

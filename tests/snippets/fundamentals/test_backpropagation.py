@@ -6,6 +6,7 @@ import tracemalloc
 import weakref
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -616,3 +617,15 @@ def test_exponents_are_constants_and_results_are_nodes():
     result = node(np.ones(2), (x, None), (Tensor(1.0), None))
     assert [parent for parent, _ in result.edges] == [x]
     assert result.requires_grad
+
+
+def test_a_shuffled_table_trains_as_its_arrays_do():
+    """Rows and labels of pandas pair by place, whatever they are called."""
+    rng = np.random.default_rng(0)
+    X, labels = rng.integers(0, 256, (40, 3)), rng.integers(0, 2, 40)
+    X[:, 1] = 0
+    names = rng.permutation(40)
+    table = pd.DataFrame(X.astype(np.uint8), names)
+    column = pd.Series(labels.astype(np.uint8), names[::-1])
+    found = train(table, column, layers((3, 2)), 1e-4, epochs=2)
+    assert found == train(X / 1.0, labels, layers((3, 2)), 1e-4, epochs=2)

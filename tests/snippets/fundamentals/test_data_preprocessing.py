@@ -6,6 +6,7 @@ import math
 import struct
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -309,7 +310,7 @@ def test_codes_follow_the_order_that_is_given():
     order = ["small", "medium", "large"]
     codes = Codes(order).fit(["large"])
     assert codes.transform(["large", "small"]).tolist() == [2, 0]
-    with pytest.raises(ValueError, match="categories must differ, but"):
+    with pytest.raises(ValueError, match="categories must differ: "):
         OneHot(["small", "large", "small"])
 
 
@@ -835,3 +836,190 @@ def test_the_famous_example_comes_out_as_published():
     assert honest == pytest.approx(0.5, abs=0.1)
     defaults = inspect.signature(noise_error).parameters.values()
     assert [p.default for p in defaults][2:] == [50, 5000, 100, 5]
+
+
+@pytest.mark.parametrize(
+    ("labels", "codes"),
+    [
+        (["b", None, "a"], [1, 2, 0]),
+        (["b", float("nan"), "a"], [1, 2, 0]),
+        (np.array(["b", np.nan, None, "a"], dtype=object), [1, 2, 2, 0]),
+        (np.array([7.0, np.nan, 2.0, np.nan]), [1, 2, 0, 2]),
+        (pd.Series(["b", None, "a"], [2, 0, 7]), [1, 2, 0]),
+    ],
+)
+def test_a_gap_is_a_category_like_others_and_the_last(labels, codes):
+    """What fit has seen is known, None and NaN included."""
+    for unknown in ("error", "ignore"):
+        assert Codes(unknown=unknown).fit(labels).transform(
+            labels
+        ).tolist() == (codes)
+    ours = OneHot().fit(labels).transform(labels)
+    column = np.array(labels, dtype=object)[:, None]
+    column[[label != label for label in column[:, 0]]] = None
+    assert np.array_equal(
+        ours, OneHotEncoder().fit_transform(column).todense()
+    )
+
+
+def test_a_gap_that_fit_never_saw_is_unknown():
+    """It is refused, or ignored, unless it is one of those given."""
+    with pytest.raises(ValueError, match="must be known, but 'None' is new"):
+        Codes().fit(["a"]).transform(["a", np.nan])
+    given = Codes(["a", np.nan]).fit(["a"])
+    assert given.transform(["a", None, float("nan")]).tolist() == [0, 1, 1]
+    with pytest.raises(ValueError, match="categories must differ"):
+        Codes([None, "a", np.nan])
+
+
+@pytest.mark.parametrize("index", [[2, 1, 0], [7, 8, 9]])
+def test_the_label_that_is_new_is_named_whatever_its_rows_name(index):
+    """In a column of a shuffled table the third label is still the third."""
+    column = pd.Series(["a", "b", "zz"], index)
+    for encoder in (Codes, OneHot):
+        with pytest.raises(ValueError, match="must be known, but 'zz' is new"):
+            encoder().fit(["a", "b"]).transform(column)
+
+
+def test_labels_are_one_column_and_no_table():
+    """A table of one column is refused: its names aren't its labels."""
+    with pytest.raises(ValueError, match=r"must be \(n,\), but is \(2, 1\)"):
+        Codes().fit(pd.DataFrame({"make": ["audi", "fiat"]}))
+
+
+def test_nothing_to_encode_gives_nothing():
+    """An empty column has no codes, no flags and no means."""
+    assert Codes().fit(["a"]).transform([]).shape == (0,)
+    assert OneHot().fit(["a", "b"]).transform([]).shape == (0, 2)
+    empty = np.array([], dtype=str)
+    assert target_encode(["a", "b"], np.array([1, 2]), empty).shape == (0,)
+
+
+def test_gaps_get_the_mean_of_gaps_in_target_encoding():
+    """Rows without a label share a mean, as rows with one do."""
+    labels = ["a", None, np.nan, "a"]
+    found = target_encode(labels, [1, 5, 7, 3], ["a", float("nan"), "b"])
+    assert found.tolist() == [2, 6, 4]
+
+
+def test_rows_with_the_same_gaps_are_equal():
+    """Two gaps in the same place are no difference, in text either."""
+    X = np.array([[1, np.nan], [1, np.nan], [2, 3.0], [np.nan, 1]])
+    assert repeated_rows(X) == [[0, 1]]
+    table = pd.DataFrame({"a": ["x", None, "x"], "b": [1, 2, 1]}, [5, 5, 6])
+    assert repeated_rows(table) == [[0, 2]]
+
+
+def test_gaps_are_no_suspects():
+    """A word that is missing is not misspelt."""
+    labels = ["abcde", "abcde", None, "abcdx", float("nan")]
+    assert spelling_suspects(labels) == [("abcdx", "abcde")]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.float32])
+def test_neighbours_among_bytes_are_those_among_floats(kind):
+    """Squares of bytes overflow in silence; neighbours are those of floats."""
+    rng = np.random.default_rng(0)
+    X, new = rng.integers(0, 256, (2, 30, 4))
+    expected = nearest(X / 1.0, np.arange(30), new / 1.0)
+    found = nearest(X.astype(kind), np.arange(30), new.astype(kind))
+    assert found.tolist() == expected.tolist()
+    marks = pd.Series(np.arange(30), rng.permutation(30))
+    assert nearest(X, marks, new).tolist() == expected.tolist()
+
+
+def test_neighbours_far_from_zero_are_the_same():
+    """Seconds since 1970 have squares that leave a distance no digits."""
+    X, new = np.random.default_rng(0).normal(size=(2, 30, 2))
+    expected = nearest(X, np.arange(30), new)
+    assert np.array_equal(
+        nearest(X + 1.7e9, np.arange(30), new + 1.7e9), expected
+    )
+
+
+def test_pixels_as_bytes_betray_as_much_as_floats(mnist):
+    """Scores of copies are the same to a tenth or so of the images."""
+    images, labels = mnist
+    bytes_ = (images * 255).round().astype(np.uint8)
+    column = pd.Series(labels, np.arange(5000)[::-1])
+    found = copies_scores(bytes_, column, 0, n=100)
+    assert found == copies_scores(bytes_ / 1.0, labels, 0, n=100)
+
+
+def test_jitter_reads_between_bytes():
+    """Halfway between 0 and 1 is a half, which no byte holds."""
+    image = np.array([[[0, 1, 0]]], np.uint8)
+    moved = jitter(image, Chosen(0.0, [0.0, 0.5]))
+    assert moved.tolist() == [[[0, 0.5, 0.5]]]
+
+
+def test_screening_works_with_numbers_of_few_bits():
+    """A sum of 257 bytes of 255 is -1 in 16 bits; the column is kept."""
+    y = np.array([-1, 1] * 257, np.int8)
+    X = np.random.default_rng(0).integers(0, 256, (514, 6)).astype(np.uint8)
+    X[:, 2] = 255 * (y > 0)
+    assert screen(pd.DataFrame(X), y, 1).tolist() == [2]
+
+
+def test_without_a_penalty_a_repeated_column_shares_its_weight():
+    """Of all least-squares fits it is the shortest; constants get nothing."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 2)), rng.normal(size=30)
+    weights, bias = fit_ridge(X, y, 0.0)
+    more = np.column_stack([X, X[:, 0], np.full(30, 0.1)])
+    found = fit_ridge(more, y, 0.0)
+    expected = [weights[0] / 2, weights[1], weights[0] / 2, 0]
+    assert np.allclose(found[0], expected, rtol=1e-8, atol=1e-8)
+    assert found[1] == pytest.approx(bias)
+
+
+ROWS = np.arange(20)
+TABLES = {
+    "ridge": lambda X, names, y: fit_ridge(X, y)[0],
+    "prepare": lambda X, names, y: prepare(X, names, ROWS),
+    "R²": lambda X, names, y: r_squared(X, y, ROWS, ROWS + 20),
+    "names": lambda X, names, y: name_scores(X, names, y, 0),
+    "folds": lambda X, names, y: target_encode_folds(names, y),
+    "impute": lambda X, names, y: impute_from_others(X, 1, ROWS),
+}
+
+
+@pytest.mark.parametrize("call", TABLES.values(), ids=TABLES)
+def test_a_shuffled_table_is_read_by_place_and_not_by_label(call):
+    """Tables of pandas and bytes give what arrays of floats give."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (40, 3)), rng.integers(0, 256, 40)
+    names = np.array(["a", "b", None, "c"], object)[rng.integers(0, 4, 40)]
+    index = rng.permutation(40)
+    table = pd.DataFrame(X.astype(np.uint8), index)
+    column = pd.Series(y.astype(np.uint8), index[::-1])
+    found = call(table, pd.Series(names, index + 3), column)
+    assert np.allclose(found, call(X / 1.0, names, y / 1.0))
+
+
+def test_a_constant_column_does_not_keep_a_gap_from_being_filled():
+    """It tells nothing, and the others fill the gap."""
+    X = np.array([[1.0, 5, 2], [2, 5, 4], [3, 5, np.nan], [4, 5, 8]])
+    filled = impute_from_others(X, 2, np.arange(4))
+    assert filled[2, 2] == pytest.approx(6, abs=1e-4)
+    with pytest.raises(ValueError, match="X must be finite"):
+        impute_from_others(np.where(X == 5, np.nan, X), 2, np.arange(4))
+
+
+def test_damage_spares_the_low_where_some_are_missing_already():
+    """The median is that of the known; bytes can be lost, too."""
+    values = np.append(np.arange(1000.0), np.nan)
+    lost = np.isnan(damage(values, 0, only_high=True))[:-1]
+    assert 0.5 < lost[500:].mean() < 0.7
+    assert not lost[:500].any()
+    assert np.isnan(damage(np.arange(200, dtype=np.uint8), 0)).any()
+
+
+def test_labels_of_a_shuffled_table_are_drawn_by_place(mnist):
+    """A series of pandas has old labels; images pair by their place."""
+    images, labels = mnist
+    column = pd.Series(labels, np.arange(5000)[::-1])
+    for found, expected in zip(
+        draw(images, column, 50, 0), draw(images, labels, 50, 0), strict=True
+    ):
+        assert np.array_equal(found, expected)

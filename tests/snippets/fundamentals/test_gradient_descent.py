@@ -1,6 +1,7 @@
 """Gradient descent for linear regression."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -307,3 +308,38 @@ def test_steepest_descent_reaches_the_least_loss(diabetes):
     assert len(losses) == len(steps) == 1000
     assert losses[-1] == pytest.approx(2859.6963, abs=2e-3)
     assert np.all(np.diff(losses) < 1e-8)
+
+
+FITS = {
+    "gradient descent": lambda X, y: gradient_descent(X, y, 1e-10, 30)[0],
+    "batches": lambda X, y: minibatch_descent(X, y, 1e-10, 5)[0],
+    "ridge": lambda X, y: ridge_descent(X, y, 0.1, 1e-10, 30)[0],
+    "line search": lambda X, y: steepest_descent(X, y, 30)[0],
+    "one gradient": lambda X, y: mse_and_gradient(X, y, np.ones(2), 0)[1],
+}
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+@pytest.mark.parametrize(("kind", "top"), [("uint8", 2**8), ("int16", 2**15)])
+def test_numbers_of_few_bits_are_fitted_as_floats_are(fit, kind, top):
+    """Twice a byte overflows in silence; the fit is that of floats."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, top, (50, 2)), rng.integers(0, top, 50)
+    expected = fit(X.astype(float), y.astype(float))
+    np.testing.assert_allclose(fit(X.astype(kind), y.astype(kind)), expected)
+
+
+@pytest.mark.parametrize("fit", FITS.values(), ids=FITS)
+def test_a_table_of_pandas_is_read_by_place_and_not_by_label(fit):
+    """A shuffled table has its old labels; its rows still pair with y's."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 2)), rng.normal(size=50)
+    labels = rng.permutation(50)
+    table, column = pd.DataFrame(X, labels), pd.Series(y, labels[::-1])
+    np.testing.assert_allclose(fit(table, column), fit(X, y))
+
+
+def test_a_search_from_the_least_loss_stays_there():
+    """Where the gradient is zero, no step is taken, and no 0 / 0."""
+    losses, steps = steepest_descent(np.eye(3), np.zeros(3), epochs=2)
+    assert losses == steps == [0, 0]

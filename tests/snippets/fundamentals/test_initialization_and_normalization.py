@@ -1,6 +1,7 @@
 """Initial weights and normalization layers."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -544,3 +545,45 @@ def test_relu_halves_the_mean_square_of_symmetric_numbers():
     """Half of E[z^2] is left, which is He's factor of 2."""
     z = np.random.default_rng(0).normal(size=200_000)
     assert rms(relu(Tensor(z)).data) ** 2 == pytest.approx(0.5, rel=0.02)
+
+
+def test_a_shuffled_table_trains_as_its_arrays_do(digits):
+    """Rows and labels of pandas pair by place, whatever they are called."""
+    X, labels = digits[0][:100], digits[1][:100]
+    names = np.random.default_rng(0).permutation(100)
+    losses = []
+    for data in (
+        (X, labels),
+        (pd.DataFrame(X, names), pd.Series(labels, names[::-1])),
+    ):
+        net = deep_weights([64, 10], "he")
+        losses.append(
+            train(lambda X, net=net: logits(X, net), net, *data, 0.1, 2)
+        )
+    assert losses[0] == losses[1]
+
+
+def test_the_cosine_of_equal_rows_is_one_and_stays_one():
+    """Rounding makes it a little more, which has no angle."""
+    X = np.tile([[0.1, 0.2, 0.3]], (7, 1))
+    cosine = mean_cosine(X)
+    assert cosine == pytest.approx(1, abs=1e-14)
+    assert next_cosine(1 + 2e-16) == 1
+    for _ in range(10):
+        cosine = next_cosine(cosine)
+    assert cosine == pytest.approx(1, abs=1e-6)
+
+
+def test_the_cosine_of_a_table_of_bytes_is_that_of_its_numbers():
+    """A table of pandas and bytes gives the one number that floats give."""
+    X = np.array([[200, 10, 0], [100, 50, 7], [3, 3, 255]])
+    found = mean_cosine(pd.DataFrame(X.astype(np.uint8), [2, 0, 1]))
+    assert found == pytest.approx(mean_cosine(X / 1.0), rel=1e-12)
+
+
+def test_a_constant_has_no_deviation_unless_eps_lends_one():
+    """With eps=0 a constant can't be divided by its deviation."""
+    constant = Tensor(np.ones((3, 2)))
+    with pytest.raises(ValueError, match="a: expected numbers that differ"):
+        standardise(constant, 0, eps=0)
+    assert not standardise(constant, 0).data.any()

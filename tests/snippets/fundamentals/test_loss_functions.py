@@ -514,3 +514,42 @@ def test_small_integers_do_not_wrap_around():
     small, large = (np.array([n], dtype=np.uint8) for n in (1, 3))
     assert mse(small, large)[0] == 4.0
     assert mae(small, large)[1].tolist() == [-1.0]
+
+
+SCORES = np.array([[200, 0, 100], [3, 250, 20], [5, 6, 7]])
+CLASSES = np.array([2, 1, 0])
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        cross_entropy,
+        focal,
+        lambda z, y: hinge(z, y, 1),
+        lambda z, y: kl_divergence(z, np.eye(3, dtype=np.uint8)[y]),
+    ],
+)
+@pytest.mark.parametrize(
+    "scores",
+    [SCORES.astype(np.uint8), (250 * (SCORES - 125)).astype(np.int16)],
+)
+def test_logits_of_few_bits_cost_what_floats_cost(loss, scores):
+    """The difference of two bytes can be below zero, where bytes aren't."""
+    loss_of_few_bits = loss(scores, CLASSES.astype(np.uint8))
+    for found, expected in zip(
+        loss_of_few_bits, loss(scores.astype(float), CLASSES), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_softmax_of_bytes_is_that_of_floats():
+    """NumPy's exp of a byte has 16 bits, and is infinite from 12 on."""
+    bytes_ = np.array([[20, 18, 0]], np.uint8)
+    expected = np.exp([[20.0, 18, 0]]) / np.exp([20.0, 18, 0]).sum()
+    np.testing.assert_allclose(naive_softmax(bytes_), expected, rtol=1e-12)
+    np.testing.assert_allclose(log_softmax(bytes_), np.log(expected))
+
+
+def test_a_slipped_byte_is_ten_times_as_large():
+    """Ten times 200 is 2000, which no byte holds."""
+    assert slip(np.full(5, 200, np.uint8), 1.0, 0).tolist() == [2000] * 5

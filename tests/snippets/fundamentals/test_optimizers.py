@@ -3,6 +3,7 @@
 import inspect
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from hypothesis import given, settings
@@ -516,3 +517,29 @@ def test_bad_decay_steps_and_schedules_are_refused(digits):
     assert len(walk(slope, zeros, sgd, 1, rate=0.1)) == 2
     assert with_l2(sgd, 0.0)(1.0, 1.0, {}, 0.1) == 0.9
     assert with_decay(sgd, 0.0)(1.0, 1.0, {}, 0.1) == 0.9
+
+
+@pytest.mark.parametrize(
+    "rule", [*RULES, with_l2(sgd, 2), with_decay(sgd, 0.5)]
+)
+def test_weights_and_gradients_of_few_bits_move_as_floats_do(rule):
+    """The square of 100 has no place in eight bits, and place counts."""
+    w, g = np.array([100, -3], np.int8), np.array([-100, 120], np.int8)
+    expected = rule(w.astype(float), g.astype(float), {}, 1.0)
+    found = rule(w, g, {}, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    found = rule(pd.Series(w, [1, 0]), pd.Series(g, [0, 1]), {}, 1)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_shuffled_table_trains_as_its_arrays_do(digits):
+    """Rows and labels of pandas pair by place, whatever they are called."""
+    X, labels = digits[0][:64], digits[1][:64]
+    names = np.random.default_rng(0).permutation(64)
+    table, column = pd.DataFrame(X, names), pd.Series(labels, names[::-1])
+    for found, expected in zip(
+        train(table, column, sgd, 0.1, epochs=1),
+        train(X, labels, sgd, 0.1, epochs=1),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(found.data, expected.data)

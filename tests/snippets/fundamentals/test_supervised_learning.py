@@ -1,6 +1,7 @@
 """Logistic and softmax regression, and the three sets of data."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from snippets.fundamentals.supervised_learning import (
     fit_softmax,
     logistic_hessian,
     logistic_loss,
+    scaled,
     score_table,
     search,
     sigmoid,
@@ -482,3 +484,80 @@ def test_labels_of_more_classes_are_fine_for_softmax():
     with pytest.raises(ValueError, match="labels 0 to 2, but holds 3"):
         fit_softmax(X, np.array([0, 1, 3]), 3)
     assert np.isfinite(fit_logistic(X, np.array([0, 1, 0]), 0.0)[1])
+
+
+@pytest.mark.parametrize("loss", [logistic_loss, softmax_loss])
+def test_a_shuffled_table_has_the_loss_of_its_arrays(loss):
+    """Rows and labels of pandas pair by place, whatever they are called."""
+    rng = np.random.default_rng(0)
+    X, y = rng.integers(0, 256, (20, 2)).astype(np.uint8), np.arange(20) % 2
+    v = (np.ones(2), 0.5) if loss is logistic_loss else (np.eye(2), [0, 1])
+    names = rng.permutation(20)
+    table, column = pd.DataFrame(X, names), pd.Series(y, names[::-1])
+    for found, expected in zip(
+        loss(table, column, *v), loss(X, y, *v), strict=True
+    ):
+        np.testing.assert_allclose(found, expected)
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        lambda X, y: score_table(X, y, 0, [0.01]),
+        lambda X, y: search(X, y, 0, n_tries=3),
+        lambda X, y: cross_validate(X, y, [10.0], 3),
+    ],
+)
+def test_a_shuffled_table_is_judged_as_its_arrays_are(raw, judge):
+    """Rows and labels of pandas pair by place, whatever they are called."""
+    X, y = raw
+    names = np.random.default_rng(0).permutation(len(y))
+    table, column = pd.DataFrame(X, names), pd.Series(y, names[::-1])
+    assert judge(table, column).tolist() == judge(X, y).tolist()
+
+
+def test_without_a_penalty_a_repeated_feature_shares_its_weight():
+    """Each copy gets half; a constant changes no chance."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=60)
+    y = (a + rng.normal(size=60) > 0).astype(int)
+    weights, bias, _ = fit_logistic(a[:, None], y, penalty=0.0)
+    twice = fit_logistic(np.column_stack([a, a]), y, penalty=0.0)
+    np.testing.assert_allclose(twice[0], weights.repeat(2) / 2, rtol=1e-8)
+    assert twice[1] == pytest.approx(bias)
+    for value in (0.0, 0.1, 1.0):
+        X = np.column_stack([a, np.full(60, value)])
+        found = fit_logistic(X, y, penalty=0.0)
+        np.testing.assert_allclose(
+            X @ found[0] + found[1], a * weights[0] + bias, rtol=1e-8
+        )
+
+
+def test_a_constant_is_centred_and_not_divided():
+    """Pixels that are always blank become zeros, and the rest is scaled."""
+    X = np.array([[1, 0.1], [3, 0.1], [5, 0.1], [7, 0.3]])
+    found = scaled(X, [0, 1, 2])
+    expected = (X[:, 0] - 3) / np.std([1, 3, 5])
+    np.testing.assert_allclose(found[:, 0], expected)
+    np.testing.assert_allclose(found[:, 1], [0, 0, 0, 0.2], atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "judge",
+    [
+        lambda X, y: score_table(X, y, 0, [0.01])[0],
+        lambda X, y: search(X, y, 0, n_tries=30)[:, -1],
+    ],
+)
+def test_blank_pixels_are_no_obstacle(judge):
+    """Zeros and ones are told apart, though some pixels are always blank."""
+    data = load_digits(n_class=2)
+    assert judge(data.data.astype(np.uint8), data.target).min() > 0.9
+
+
+def test_folds_that_leave_one_label_are_refused():
+    """Labels 0 1 0 1 ... in two folds: each fit would see one of them."""
+    X, y = np.arange(40.0)[:, None], np.arange(40) % 2
+    with pytest.raises(ValueError, match="both labels outside each fold"):
+        cross_validate(X, y, [0.1], 2)
+    assert cross_validate(X, y, [0.1], 3).shape == (1,)
