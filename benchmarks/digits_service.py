@@ -16,7 +16,6 @@ from pathlib import Path
 
 import httpx2
 import numpy as np
-import torch
 import uvicorn
 
 from benchmarks.export import fastest
@@ -24,6 +23,7 @@ from runnable_pages.project import Project
 from runnable_pages.results import write_results
 from snippets.deployment import service as lesson
 from snippets.deployment.export import Digits
+from snippets.deployment.serving import export_digits
 
 ROOT = Path(__file__).parents[1]
 SECTIONS = [
@@ -32,19 +32,6 @@ SECTIONS = [
 ]
 BATCHES = (1, 4, 16, 64)
 REQUESTS, CONNECTIONS, ROUNDS = 3000, 32, 5
-
-
-def export(path):
-    """Write a digits model; what it has learned changes no time."""
-    shapes = {"images": {0: torch.export.Dim("batch")}}
-    torch.onnx.export(
-        Digits().eval(),
-        (torch.rand(2, 1, 28, 28),),
-        path,
-        input_names=["images"],
-        dynamic_shapes=shapes,
-        verbose=False,
-    )
 
 
 def serve(port, path, max_batch):
@@ -142,7 +129,7 @@ def main():
     """Time the model and the services, and write the results."""
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "digits.onnx")
-        export(path)
+        export_digits(Digits(), path)
         run = lesson.load_model(path)
         model = {
             batch: fastest({"model": run}, np.ones((batch, 1, 28, 28), "f4"))[

@@ -448,7 +448,7 @@ if __name__ == "__main__":
     # --8<-- [start:solution-still]
     for block in model.blocks:
         block.attention.base = None
-    print(f"not turned: about {evaluate(model, text.validation):.0f}")
+    print(f"not turned: {evaluate(model, text.validation):.1f}")
     for block in model.blocks:
         block.attention.base = 10_000
     # --8<-- [end:solution-still]

@@ -64,6 +64,7 @@ class Batcher:
         self.run, self.max_batch, self.max_wait = run, max_batch, max_wait
         self.queue = asyncio.Queue(max_queue)
         self.waiting = 0  # all that have no answer yet
+        self.busy_since = None  # when the model was called, if it still runs
         self.registry = CollectorRegistry()
         self.sizes = Histogram(
             "batch_size",
@@ -85,29 +86,34 @@ class Batcher:
         finally:
             self.waiting -= 1
 
+    async def next_one(self):
+        """The next request whose client hasn't given up."""
+        while True:
+            image, answer = await self.queue.get()
+            if not answer.done():
+                return image, answer
+
     async def collect(self):
         """Wait for one request, and a moment for those that follow."""
-        batch = [await self.queue.get()]
+        batch = [await self.next_one()]
         with suppress(TimeoutError):
             async with asyncio.timeout(self.max_wait):
                 while len(batch) < self.max_batch:
-                    batch.append(await self.queue.get())
+                    batch.append(await self.next_one())
         return batch
 
     async def work(self):
         """Run batch after batch; an error is the error of its batch only."""
         while True:
             batch = await self.collect()
-            # who has given up is no longer computed
-            batch = [(x, answer) for x, answer in batch if not answer.done()]
-            if not batch:
-                continue
             self.sizes.observe(len(batch))
             stack = np.stack([image for image, _ in batch])
+            self.busy_since = time.monotonic()
             try:
                 rows = await asyncio.to_thread(self.run, stack)
             except Exception as error:
                 rows = [error] * len(batch)
+            self.busy_since = None
             for row, (_, answer) in zip(rows, batch, strict=True):
                 if answer.done():
                     continue
@@ -199,6 +205,9 @@ def create_app(run, time_limit=2.0, body_seconds=5.0, **options):
 
     @app.get("/health")
     async def health():
+        now = time.monotonic()
+        if now - (batcher.busy_since or now) > 10 * time_limit:
+            raise HTTPException(503, "the model hangs")
         return {"waiting": batcher.waiting}
 
     @app.get("/metrics")

@@ -33,23 +33,30 @@ from snippets.deployment.service import (
     simple_app,
 )
 
+
+def export_digits(model, path="digits.onnx"):
+    """Write a digits model into one file, for batches of any size."""
+    # of torchvision, which isn't here, and of a change within PyTorch
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    warnings.simplefilter("ignore", FutureWarning)
+    torch.onnx.export(
+        model.eval(),
+        (torch.zeros(2, 1, 28, 28),),
+        path,
+        input_names=["images"],
+        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
+        external_data=False,  # weights and all
+        verbose=False,
+    )
+
+
 if __name__ == "__main__":
     train, (images, labels) = mnist_sets()
     torch.manual_seed(0)
     model = Digits()
     descend(model, batch_losses(model, *train, 150, 0), 1e-3)
     print(f"accuracy {accuracy(model, images, labels):.2f}")
-    # of torchvision, which isn't here, and of a change within PyTorch
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    warnings.simplefilter("ignore", FutureWarning)
-    torch.onnx.export(
-        model.eval(),
-        (images[:2],),
-        "digits.onnx",
-        input_names=["images"],
-        dynamic_shapes={"images": {0: torch.export.Dim("batch")}},
-        verbose=False,
-    )
+    export_digits(model)
     images = images.numpy()
     # --8<-- [end:train]
 
@@ -176,7 +183,7 @@ if __name__ == "__main__":
         x = np.arange(3) + 0.27 * (place - 1)
         ax.bar(x, times, 0.25, color=colour, hatch=hatch, label=name)
     ax.set(xticks=range(3), xticklabels=["median", "95 %", "99 %"])
-    ax.set_ylabel("time to the answer (simple's median = 1)")
+    ax.set_ylabel("time (simple's median = 1)")
     ax.legend()
     plt.show()
     # --8<-- [end:latency]
@@ -223,8 +230,11 @@ if __name__ == "__main__":
     # --8<-- [end:late]
 
     # --8<-- [start:shutdown]
+    all_there = threading.Event()
+
     def unhurried(batch):
         """The model, as slow as a large one."""
+        all_there.wait()
         time.sleep(0.3)
         return run(batch)
 
@@ -233,12 +243,13 @@ if __name__ == "__main__":
         work = partial(asyncio.run, ask_all(address, images[:n], n))
         return ThreadPoolExecutor(1).submit(work)
 
-    with running(create_app(unhurried)) as address:
+    with running(create_app(unhurried, time_limit=30.0)) as address:
         answers = ask_in_thread(address, 40)
         while (
             waiting := httpx2.get(f"{address}/health").json()["waiting"]
         ) < 40:
             time.sleep(0.01)
+        all_there.set()
     print(f"stopped with {waiting} requests unanswered")
     print(Counter(answer.status_code for answer in answers.result()))
     try:
@@ -296,20 +307,26 @@ if __name__ == "__main__":
     # --8<-- [end:solution-alone]
 
     # --8<-- [start:solution-bytes]
-    from fastapi import Request
+    from typing import Annotated
 
-    app = simple_app(run)
+    from fastapi import Body
+
+    app = create_app(run)
+    Raw = Annotated[bytes, Body(min_length=784, max_length=784)]
 
     @app.post("/raw")
-    async def raw(request: Request) -> int:
-        pixels = np.frombuffer(await request.body(), np.uint8)
-        image = pixels.reshape(1, 1, 28, 28).astype(np.float32) / 255
-        return run(image)[0].argmax()
+    def raw(pixels: Raw) -> int:
+        image = np.frombuffer(pixels, np.uint8).reshape(1, 1, 28, 28)
+        return run(image.astype(np.float32) / 255)[0].argmax()
 
     pixels = (images[0] * 255).round().astype(np.uint8).tobytes()
+    headers = {"Content-Type": "application/octet-stream"}
     with running(app) as address:
-        answer = httpx2.post(f"{address}/raw", content=pixels)
-        request = httpx2.Request("POST", address, json=picture)
-    print(f"digit {answer.json()} from {len(pixels)} bytes", end="")
-    print(f", as JSON {len(request.content):,}")
+        for content in (pixels, pixels[1:]):
+            answer = httpx2.post(
+                f"{address}/raw", content=content, headers=headers
+            )
+            print(len(content), "bytes:", answer.status_code)
+        as_json = httpx2.Request("POST", address, json=picture).content
+    print(f"as JSON: {len(as_json):,} bytes")
     # --8<-- [end:solution-bytes]

@@ -121,7 +121,8 @@ if __name__ == "__main__":
     with running(create_app(model, tokenizer)) as address:
         client = httpx2.Client(base_url=address, timeout=60)
         with client.stream("POST", "/write", json=wish) as answer:
-            next(answer.iter_lines())
+            lines = answer.iter_lines()  # to let go of it would close
+            next(lines)
             print("reading:", client.get("/health").json()["writing"], "text")
         while client.get("/health").json()["writing"]:
             pass
@@ -169,27 +170,20 @@ if __name__ == "__main__":
     # --8<-- [end:queues]
 
     # --8<-- [start:stale]
-    slots = Slots(model, n=2, room=50)
-    rows = torch.arange(2)
+    slots = Slots(model, n=1, room=50)
 
     def next_word(stale):
-        """After one text in a slot, another; its length forgotten or not."""
-        with torch.no_grad():
-            for slot in (0, 1):
-                start(model, Text(prompts[0], 1), slots, slot)
-                before = slots.lengths[slot].item() + 20
-                start(model, Text(prompts[1], 1), slots, slot)
-                if stale:
-                    slots.lengths[slot] = before
-            last = prompts[1][0, -1].expand(2)
-            return tokenizer.decode(
-                decode(model, last, slots, rows)[0].argmax()
-            )
+        """After a longer text in a slot, one whose length is or isn't kept."""
+        start(model, Text(prompts[2], 1), slots, 0)
+        before = slots.lengths.clone()
+        start(model, Text(prompts[1], 1), slots, 0)
+        if stale:
+            slots.lengths[:] = before
+        logits = decode(model, prompts[1][0, -1:], slots, torch.tensor([0]))
+        return tokenizer.decode(logits[0].argmax())
 
     for stale in (False, True):
-        print(
-            f"length kept from the text before: {stale}, {next_word(stale)!r}"
-        )
+        print(f"length of the text before: {stale}, {next_word(stale)!r}")
     # --8<-- [end:stale]
 
     # --8<-- [start:solution-memory]

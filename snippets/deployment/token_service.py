@@ -104,7 +104,6 @@ def step(model, texts, slots):
     found = decode(model, tokens, slots, rows).argmax(-1)
     for text, token in zip(texts, found, strict=True):
         text.last = token
-        text.left -= 1
     return found.tolist()
 
 
@@ -123,7 +122,12 @@ class Engine:
         self.steps = 0
 
     def submit(self, ids, n_tokens):
-        """Begin a text; raises Busy if too many wait."""
+        """Begin a text; raises Busy, or ValueError if it can't fit a slot."""
+        if ids.shape[1] + n_tokens > self.slots.room:
+            raise ValueError(
+                f"{ids.shape[1]} tokens and {n_tokens} more: at most "
+                f"{self.slots.room} have room"
+            )
         text = Text(ids, n_tokens)
         try:
             self.queue.put_nowait(text)
@@ -135,6 +139,8 @@ class Engine:
         """Yield the tokens of a text as they come; leaving ends it."""
         try:
             while (token := await text.tokens.get()) is not None:
+                if isinstance(token, Exception):
+                    raise token
                 yield token
         finally:
             text.left = 0
@@ -149,11 +155,17 @@ class Engine:
             self.texts = [text for text in self.texts if text.left > 0]
             if not self.texts:
                 continue  # all have left
-            found = await asyncio.to_thread(
-                step, self.model, self.texts, self.slots
-            )
+            try:
+                found = await asyncio.to_thread(
+                    step, self.model, self.texts, self.slots
+                )
+            except Exception as error:  # of these texts; others go on
+                found = [error] * len(self.texts)
             self.steps += 1
             for text, token in zip(self.texts, found, strict=True):
+                text.left -= 1
+                if isinstance(token, Exception):
+                    text.left = 0
                 if token == self.end:
                     text.left = 0
                 else:
@@ -210,6 +222,8 @@ def create_app(model, tokenizer, **options):
             raise HTTPException(
                 503, "too many wait", headers={"Retry-After": "5"}
             ) from None
+        except ValueError as error:
+            raise HTTPException(422, str(error)) from None
 
         async def events():
             async for piece in pieces(engine.read(text), tokenizer.decode):

@@ -115,11 +115,12 @@ def test_with_a_key_for_each_query_attention_is_the_first_lessons():
     assert torch.allclose(ours(x), first(x), atol=1e-12)
 
 
-@pytest.mark.parametrize("kv_heads", [1, 3])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
 @pytest.mark.parametrize("tied", [True, False])
 def test_it_computes_what_llama_computes(kv_heads, tied):
     """With the weights of transformers' Llama: the same logits."""
     llama = small_llama(
+        num_attention_heads=4,
         num_key_value_heads=kv_heads,
         tie_word_embeddings=tied,
         rope_parameters={"rope_type": "default", "rope_theta": 300.0},

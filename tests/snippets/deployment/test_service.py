@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 import time
 
 import numpy as np
@@ -116,28 +117,51 @@ def test_an_error_is_the_error_of_its_batch_only():
 
 def test_who_has_given_up_is_not_computed():
     """And takes no place in a batch; nor does it harm those in it."""
-    sizes = []
+    sizes, begun, go_on = [], threading.Event(), threading.Event()
 
     def run(batch):
-        time.sleep(0.1)
+        begun.set()
+        go_on.wait(30)
         sizes.append(len(batch))
         return brightest(batch)
 
     async def some_give_up():
-        batcher = Batcher(run, max_batch=2, max_wait=0.01)
+        batcher = Batcher(run, max_batch=2, max_wait=1)
         worker = asyncio.create_task(batcher.work())
         image = np.zeros((1, 28, 28))
         tasks = [asyncio.create_task(batcher.ask(image)) for _ in range(6)]
-        await asyncio.sleep(0.05)  # the first two are being computed
-        for task in (tasks[1], tasks[2], tasks[3]):
-            task.cancel()
+        while not begun.is_set():  # the first two are being computed
+            await asyncio.sleep(0.01)
+        for place in (1, 2, 4):
+            tasks[place].cancel()
+        await asyncio.sleep(0.01)
+        go_on.set()
         found = await asyncio.gather(*tasks, return_exceptions=True)
         worker.cancel()
         return [isinstance(answer, np.ndarray) for answer in found]
 
     found = asyncio.run(some_give_up())
-    assert found == [True, False, False, False, True, True]
+    assert found == [True, False, False, True, False, True]
     assert sizes == [2, 2]
+
+
+def test_health_tells_of_a_model_that_hangs():
+    """503 once a batch takes ten times the time limit, and 200 after it."""
+    go_on = threading.Event()
+
+    def stuck(batch):
+        go_on.wait(30)
+        return brightest(batch)
+
+    with TestClient(create_app(stuck, time_limit=0.05)) as client:
+        assert client.get("/health").json() == {"waiting": 0}
+        assert post(client, picture_of(1)).status_code == 504
+        assert client.get("/health").status_code == 200
+        time.sleep(0.6)
+        assert client.get("/health").status_code == 503
+        go_on.set()
+        time.sleep(0.2)
+        assert client.get("/health").json() == {"waiting": 0}
 
 
 @pytest.mark.parametrize("make", [simple_app, create_app])

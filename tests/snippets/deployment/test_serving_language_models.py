@@ -103,7 +103,8 @@ def test_over_http_a_full_service_refuses_and_a_leaver_is_forgotten():
         httpx2.Client(base_url=address, timeout=30) as client,
     ):
         with client.stream("POST", "/write", json=wish) as first:
-            next(first.iter_lines())
+            lines = first.iter_lines()  # to let go of it would close
+            next(lines)
             with client.stream("POST", "/write", json=wish):
                 refused = client.post("/write", json=wish)
         end = time.monotonic() + 30

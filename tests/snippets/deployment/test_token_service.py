@@ -58,6 +58,7 @@ def test_the_logits_are_those_of_a_full_pass():
     last = torch.stack([ids[0, -1] for ids in prompts])
     logits = decode(model, last, slots, torch.tensor([2, 0, 3]))
     assert slots.lengths.tolist() == [6, 0, 1, 3]
+    assert not logits.requires_grad  # or the caches would keep all graphs
     for ids, row in zip(prompts, logits, strict=True):
         assert torch.allclose(row, model(ids)[0, -1], atol=1e-4)
 
@@ -117,7 +118,7 @@ def test_a_step_takes_only_free_slots():
     new = Text(prompt(7, 3), 9)
     step(model, [texts[0], new, texts[2]], slots)
     assert new.slot == texts[1].slot
-    assert [text.left for text in texts] == [7, 8, 7]
+    assert texts[1].last != texts[0].last or texts[1].slot != texts[0].slot
 
 
 @given(st.text(min_size=1, max_size=12))
@@ -200,3 +201,52 @@ def test_a_wish_out_of_bounds_is_refused(wish):
         large = {"prompt": "x" * 20_000}
         assert client.post("/write", json=large).status_code == 413
         assert client.get("/health").json()["steps"] == 0
+
+
+def test_a_text_that_has_no_room_is_refused_and_harms_none():
+    """By its tokens, and not only by its characters: 422."""
+    options = {"room": 60}
+    with TestClient(
+        create_app(ascii_model(), bytes_tokenizer(), **options)
+    ) as client:
+        for length, status in ((51, 422), (50, 200)):
+            wish = {"prompt": "x" * length, "n_tokens": 10}
+            assert client.post("/write", json=wish).status_code == status
+        wish = {"prompt": "x" * 51, "n_tokens": 10}
+        told = client.post("/write", json=wish).json()["detail"]
+    assert told == "51 tokens and 10 more: at most 60 have room"
+
+
+def test_without_a_number_a_text_gets_fifty_tokens():
+    """Of a prompt of many characters, too."""
+    app = create_app(ascii_model(), bytes_tokenizer(), room=5000)
+    with TestClient(app) as client:
+        answer = client.post("/write", json={"prompt": "x" * 4000})
+    assert len("".join(events_of(answer.text.splitlines()))) == 50
+
+
+def test_a_step_that_fails_is_the_error_of_its_texts_only():
+    """Texts that come later are written."""
+
+    class Fragile(ModernGPT):
+        """Fails on the token 99."""
+
+        def forward(self, ids, caches=None):
+            if (ids == 99).any():
+                raise ZeroDivisionError
+            return super().forward(ids, caches)
+
+    model = Fragile(256, 16, 4, 2, 2, hidden=24)
+    model.load_state_dict(small_model().state_dict())
+
+    async def one_fails():
+        engine = Engine(model, None, max_texts=2, room=20)
+        worker = asyncio.create_task(engine.work())
+        bad = engine.read(engine.submit(torch.tensor([[1, 99]]), 3))
+        with pytest.raises(ZeroDivisionError):
+            await anext(bad)
+        found = [t async for t in engine.read(engine.submit(prompt(1, 3), 4))]
+        worker.cancel()
+        return found
+
+    assert asyncio.run(one_fails()) == greedy(model, prompt(1, 3), 4)
