@@ -7,12 +7,13 @@ import time
 
 import numpy as np
 import pytest
-from fastapi import FastAPI
+from fastapi import FastAPI, HTTPException
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.testclient import TestClient
 
 from snippets.deployment.service import (
     Batcher,
+    BodyDeadline,
     Busy,
     create_app,
     simple_app,
@@ -241,3 +242,29 @@ def test_a_large_body_of_known_length_loses_its_cors_header():
     assert [answer.status_code for answer in found] == [413, 413]
     allowed = ["access-control-allow-origin" in a.headers for a in found]
     assert allowed == [False, True]
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_the_deadline_ends_with_the_body(more):
+    """After it, an app may wait for the client to leave for as long."""
+    messages = [
+        {"type": "http.request", "body": b"x", "more_body": more},
+        {"type": "http.disconnect"},
+    ]
+
+    async def receive():
+        await asyncio.sleep(0.2 * (len(messages) == 1))
+        return messages.pop(0)
+
+    async def app(scope, receive, send):
+        while messages:
+            await receive()
+
+    service = BodyDeadline(app, seconds=0.05)
+    if more:
+        with pytest.raises(HTTPException) as raised:
+            asyncio.run(service({"type": "http"}, receive, None))
+        assert raised.value.status_code == 408
+    else:
+        asyncio.run(service({"type": "http"}, receive, None))
+        assert messages == []
