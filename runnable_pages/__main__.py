@@ -1,4 +1,4 @@
-"""`python -m runnable_pages check`, `lesson NAME` and `portable`."""
+"""`python -m runnable_pages check`, `lesson`, `portable` and `mutants`."""
 
 import argparse
 import sys
@@ -19,11 +19,19 @@ def main(arguments=None):
     )
     others.add_argument("--only", help="one arithmetic: plain, lowest, ...")
     others.add_argument("arguments", nargs="*", help="of pytest, after --")
+    single = commands.add_parser(
+        "mutants", help="change a lesson's code; count what tests notice"
+    )
+    single.add_argument("name", help="section/name, as in fundamentals/pca")
+    single.add_argument("--most", type=int, default=40, help="how many to try")
+    single.add_argument("--seed", type=int, default=0, help="which, of more")
     options = parser.parse_args(arguments)
     if options.command == "lesson":
         return _lesson(options.name)
     if options.command == "portable":
         return _portable(options)
+    if options.command == "mutants":
+        return _mutants(options)
     mistakes = check(Path.cwd())
     for mistake in mistakes:
         print(mistake)
@@ -39,6 +47,22 @@ def _portable(options):
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _mutants(options):
+    from runnable_pages.mutants import NoLesson, count
+
+    try:
+        tried, survivors = count(
+            Path.cwd(), options.name, options.most, options.seed
+        )
+    except NoLesson as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(f"{options.name}: {tried - len(survivors)} of {tried} noticed")
+    for line, what in survivors:
+        print(f"  line {line} survived: {what}")
+    return 0
 
 
 def _lesson(name):
