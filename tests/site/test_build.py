@@ -150,12 +150,12 @@ def test_the_reference_lists_what_can_be_imported(built):
 
 def top_level(module):
     """The public functions and classes that an import of it defines."""
+    definitions = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
     code = ROOT / (module.replace(".", "/") + ".py")
     return [
         node
         for node in ast.parse(code.read_bytes()).body
-        if isinstance(node, ast.FunctionDef | ast.ClassDef)
-        and not node.name.startswith("_")
+        if isinstance(node, definitions) and not node.name.startswith("_")
     ]
 
 
