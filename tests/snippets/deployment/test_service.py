@@ -268,3 +268,34 @@ def test_the_deadline_ends_with_the_body(more):
     else:
         asyncio.run(service({"type": "http"}, receive, None))
         assert messages == []
+
+
+def test_the_deadline_counts_from_the_start():
+    """A body of which nothing comes is too slow as well."""
+
+    async def receive():
+        await asyncio.sleep(5)
+
+    async def app(scope, receive, send):
+        await receive()
+
+    service = BodyDeadline(app, seconds=0.05)
+    with pytest.raises(HTTPException) as raised:
+        asyncio.run(service({"type": "http"}, receive, None))
+    assert raised.value.status_code == 408
+
+
+def test_metrics_tell_how_long_answers_took():
+    """Their sum, in seconds, of those that were in time."""
+
+    def slow(batch):
+        time.sleep(0.3)
+        return brightest(batch)
+
+    with TestClient(create_app(slow)) as client:
+        begin = time.perf_counter()
+        post(client, picture_of(5))
+        took = time.perf_counter() - begin
+        metrics = client.get("/metrics").text
+    total = float(metrics.split("answer_seconds_sum ")[1].split()[0])
+    assert 0.3 <= total <= took
