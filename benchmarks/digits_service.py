@@ -81,13 +81,16 @@ async def load(port, n):
     return times, time.perf_counter() - start
 
 
-def started(context, *arguments):
-    """A service, once it answers."""
-    process = context.Process(target=serve, args=arguments, daemon=True)
+def started(serve, port, *arguments):
+    """A process in which serve(port, ...) runs, once it answers."""
+    context = multiprocessing.get_context("spawn")
+    process = context.Process(
+        target=serve, args=(port, *arguments), daemon=True
+    )
     process.start()
     for _ in range(600):
         try:
-            httpx2.get(f"http://127.0.0.1:{arguments[0]}/docs")
+            httpx2.get(f"http://127.0.0.1:{port}/docs")
             return process
         except httpx2.ConnectError:
             time.sleep(0.1)
@@ -96,11 +99,10 @@ def started(context, *arguments):
 
 def measure(path):
     """Requests a second and latencies of each service; they take turns."""
-    context = multiprocessing.get_context("spawn")
     ways = {"simple": None, "alone": 1, "batched": 16}
     ports = dict(zip(ways, range(8801, 8900), strict=False))
     processes = [
-        started(context, ports[name], path, max_batch)
+        started(serve, ports[name], path, max_batch)
         for name, max_batch in ways.items()
     ]
     rates = {name: [] for name in ways}

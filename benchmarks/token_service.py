@@ -6,8 +6,6 @@ clients are in this process. Writes the lesson's results file.
 """
 
 import asyncio
-import json
-import multiprocessing
 import time
 from pathlib import Path
 
@@ -16,6 +14,7 @@ import numpy as np
 import torch
 import uvicorn
 
+from benchmarks.digits_service import started
 from runnable_pages.project import Project
 from runnable_pages.results import write_results
 from snippets.architectures.modern_transformer import adopt
@@ -47,12 +46,12 @@ def step_seconds(model, ids, n, rounds=20):
     return round(min(times), 5)
 
 
-def serve(options):
+def serve(port, options):
     """In a process of its own."""
     torch.set_num_threads(1)
     llama, tokenizer = load()
     app = lesson.create_app(adopt(llama), tokenizer, **options)
-    uvicorn.run(app, port=PORT, log_level="error")
+    uvicorn.run(app, port=port, log_level="error")
 
 
 async def one_client(client):
@@ -62,11 +61,10 @@ async def one_client(client):
     async with client.stream("POST", "/write", json=wish) as answer:
         if answer.status_code == 503:
             return None
-        first, n = None, 0
+        first = None
         async for line in answer.aiter_lines():
             if line:
                 first = first or time.perf_counter() - start
-                n += len(json.loads(line[6:])) > 0
     return first, time.perf_counter() - start
 
 
@@ -84,15 +82,7 @@ async def load_it(n):
 
 def measure(clients, **options):
     """Rate, waits and refusals of a service with these options."""
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=serve, args=(options,), daemon=True)
-    process.start()
-    for _ in range(600):
-        try:
-            httpx2.get(f"http://127.0.0.1:{PORT}/health")
-            break
-        except httpx2.ConnectError:
-            time.sleep(0.1)
+    process = started(serve, PORT, options)
     asyncio.run(load_it(1))  # warm
     found, seconds = asyncio.run(load_it(clients))
     process.terminate()

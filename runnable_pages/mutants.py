@@ -44,14 +44,21 @@ class NoLesson(ValueError):
     """There is no such lesson, or its tests fail as they are."""
 
 
-def mutants(source):
-    """All single changes of a module's definitions: (line, what, source).
+def mutants(source, most=None, seed=0):
+    """Single changes of a module's definitions: (line, what, source).
+
+    All of them, or at most so many, drawn by seed.
 
     What runs as a page, docstrings, errors that are raised, and texts are
     left as they are. line is that of source, counted from 1.
     """
     tree = ast.parse(source)
-    for number, (node, field) in enumerate(_places(tree)):
+    places = _places(tree)
+    numbers = range(len(places))
+    if most is not None and most < len(places):
+        numbers = random.Random(seed).sample(numbers, most)
+    for number in numbers:
+        node, field = places[number]
         changed = copy.deepcopy(tree)
         twin, _ = _places(changed)[number]
         before = ast.unparse(node)
@@ -75,9 +82,7 @@ def _collect(node, found):
     if isinstance(node, ast.Raise | ast.JoinedStr):
         return  # words, which tests may hold or not
     if isinstance(node, ast.BinOp | ast.AugAssign) and type(node.op) in SWAPS:
-        texts = (ast.Constant, ast.JoinedStr)
-        left = getattr(node, "left", None)
-        if not (isinstance(left, texts) and not _is_number(left)):
+        if not _is_text(getattr(node, "left", None)):
             found.append((node, "op"))
     elif isinstance(node, ast.BoolOp):
         found.append((node, "op"))
@@ -95,6 +100,11 @@ def _collect(node, found):
         _collect(child, found)
 
 
+def _is_text(node):
+    value = getattr(node, "value", None)
+    return isinstance(node, ast.JoinedStr) or isinstance(value, str)
+
+
 def _is_number(node):
     value = getattr(node, "value", None)
     return isinstance(value, int | float) and not isinstance(value, bool)
@@ -106,14 +116,14 @@ def _change(node, field):
         node.op = SWAPS[type(node.op)]()
     elif field == "ops":
         node.ops[0] = SWAPS[type(node.ops[0])]()
-    elif field == "operand":  # the sign or the `not` goes
-        node.op = ast.UAdd() if isinstance(node.op, ast.USub) else node.op
-        if isinstance(node.op, ast.Not):
-            node.operand = ast.UnaryOp(ast.Not(), node.operand)
+    elif field == "operand" and isinstance(node.op, ast.USub):
+        node.op = ast.UAdd()
+    elif field == "operand":  # of `not`, which another one takes back
+        node.operand = ast.UnaryOp(ast.Not(), node.operand)
     elif isinstance(node.value, bool):
         node.value = not node.value
     else:
-        node.value = node.value + 1 if node.value != -1 else 1
+        node.value += 1  # a minus is an operator, and no part of it
 
 
 def count(root, lesson, most=40, seed=0, tell=print):
@@ -127,9 +137,8 @@ def count(root, lesson, most=40, seed=0, tell=print):
         raise NoLesson(f"there is no {file}; name a lesson, section/name")
     folder, name = file.parent.relative_to("snippets"), file.stem
     test = Path("tests/snippets", folder, f"test_{name}.py")
-    chosen = list(mutants((root / file).read_text("utf-8")))
-    if len(chosen) > most:
-        chosen = random.Random(seed).sample(chosen, most)
+    source = (root / file).read_text("utf-8")
+    chosen = sorted(mutants(source, most, seed))
     survivors = []
     with tempfile.TemporaryDirectory() as temporary:
         copied = Path(temporary)
@@ -138,7 +147,7 @@ def count(root, lesson, most=40, seed=0, tell=print):
         if not _passes(copied, test, None):
             raise NoLesson(f"{test} fails as it is; mend that first")
         limit = 10 + 5 * (time.monotonic() - start)
-        for number, (line, what, source) in enumerate(sorted(chosen), 1):
+        for number, (line, what, source) in enumerate(chosen, 1):
             (copied / file).write_text(source, "utf-8")
             noticed = not _passes(copied, test, limit)
             if not noticed:

@@ -57,9 +57,14 @@ def device():
 
 def digest(project, snippet, section):
     """The hash of a section's text, of the snippet or of the file it names."""
-    file, _, name = section.rpartition(":")
-    text = project.include(file or snippet, name)
+    text = project.include(*_place(snippet, section))
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _place(snippet, section):
+    """The file and the name of a section, which may name another file."""
+    file, _, name = section.rpartition(":")
+    return file or snippet, name
 
 
 def result_mistakes(project, path):
@@ -78,17 +83,16 @@ def result_mistakes(project, path):
         text = f"lacks {', '.join(sorted(missing))}; make it by a command"
         return [Mistake(name, 1, text)]
     snippet = code.relative_to(project.snippets).as_posix()
-    return [
-        Mistake(
-            name,
-            1,
-            f'section "{section.rpartition(":")[2]}" of '
-            f"{section.rpartition(':')[0] or code.name} has changed since "
-            f"these results were measured; run {data['command']}",
-        )
-        for section, recorded in data["code"].items()
-        if _now(project, snippet, section) != recorded
-    ]
+    mistakes = []
+    for section, recorded in data["code"].items():
+        if _now(project, snippet, section) != recorded:
+            file, own = _place(code.name, section)
+            text = (
+                f'section "{own}" of {file} has changed since these results '
+                f"were measured; run {data['command']}"
+            )
+            mistakes.append(Mistake(name, 1, text))
+    return mistakes
 
 
 def _now(project, snippet, section):

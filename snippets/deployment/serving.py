@@ -92,8 +92,6 @@ if __name__ == "__main__":
     )
     # --8<-- [end:first]
 
-
-if __name__ == "__main__":
     # --8<-- [start:together]
     sizes = []
 
@@ -189,6 +187,13 @@ if __name__ == "__main__":
     # --8<-- [end:latency]
 
     # --8<-- [start:refused]
+    def post(address, content):
+        """Send text as JSON, whether it is or not."""
+        headers = {"Content-Type": "application/json"}
+        return httpx2.post(
+            f"{address}/digit", content=content, headers=headers
+        )
+
     with running(create_app(run, body_seconds=0.5)) as address:
         port = int(address.rsplit(":")[-1])
         slow = socket.create_connection(("127.0.0.1", port))
@@ -204,11 +209,7 @@ if __name__ == "__main__":
             "too large": " " * 20_001,
             "good": str(picture),
         }.items():
-            answer = httpx2.post(
-                f"{address}/digit",
-                content=content.replace("'", '"'),
-                headers={"Content-Type": "application/json"},
-            )
+            answer = post(address, content.replace("'", '"'))
             print(f"{name:9} {answer.status_code} {answer.text[:65]}")
         print("slow     ", slow.recv(1000).decode().splitlines()[0])
         slow.close()
@@ -262,11 +263,7 @@ if __name__ == "__main__":
     for name, value in (("255 for 1", "255"), ("NaN", "NaN")):
         content = '{"pixels": [' + ", ".join([value] * 784) + "]}"
         with running(simple_app(run), log_level="critical") as address:
-            answer = httpx2.post(
-                f"{address}/digit",
-                content=content,
-                headers={"Content-Type": "application/json"},
-            )
+            answer = post(address, content)
         print(f"{name}: {len(content):,} bytes asked, ", end="")
         print(f"{answer.status_code}, {len(answer.content):,} bytes answered")
     # --8<-- [end:verbose]

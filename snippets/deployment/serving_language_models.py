@@ -37,10 +37,16 @@ if __name__ == "__main__":
     model = adopt(llama)
     prompts = ["Once upon a time", "The capital of France is", "2, 4, 8, 16,"]
     prompts = [tokenizer(p, return_tensors="pt").input_ids for p in prompts]
+
+    def slots_for(texts):
+        """Slots with these texts in them, in order."""
+        slots = Slots(model, len(texts), room=50)
+        for slot, text in enumerate(texts):
+            start(model, text, slots, slot)
+        return slots
+
     texts = [Text(ids, n_tokens=1) for ids in prompts]
-    slots = Slots(model, n=3, room=50)
-    for slot, text in enumerate(texts):
-        start(model, text, slots, slot)
+    slots = slots_for(texts)
     print("tokens in each slot:", slots.lengths.tolist())
     last = torch.stack([text.last for text in texts])
     logits = decode(model, last, slots, torch.arange(3))
@@ -73,14 +79,18 @@ async def write_all(engine, wishes):
 
 if __name__ == "__main__":
     # --8<-- [start:steps]
+    def steps_of(lengths):
+        """How many steps texts of these lengths take with four slots."""
+        wishes = [(prompts[i % 3], n) for i, n in enumerate(lengths)]
+        engine = Engine(model, end=None, max_texts=4)
+        asyncio.run(write_all(engine, wishes))
+        return engine.steps
+
     lengths = [3, 24, 5, 8, 20, 4, 6, 12]
-    wishes = [(prompts[i % 3], n) for i, n in enumerate(lengths)]
-    engine = Engine(model, end=None, max_texts=4)
-    asyncio.run(write_all(engine, wishes))
     print("one text at a time:", sum(lengths), "steps")
     waiting = max(lengths[:4]) + max(lengths[4:])
     print("four, until the longest ends:", waiting, "steps")
-    print("four, the next as one ends:", engine.steps, "steps")
+    print("four, the next as one ends:", steps_of(lengths), "steps")
     # --8<-- [end:steps]
 
     # --8<-- [start:full]
@@ -199,10 +209,7 @@ if __name__ == "__main__":
 
     # --8<-- [start:solution-order]
     lengths.sort()
-    wishes = [(prompts[i % 3], n) for i, n in enumerate(lengths)]
-    engine = Engine(model, end=None, max_texts=4)
-    asyncio.run(write_all(engine, wishes))
-    print(lengths, engine.steps, "steps")
+    print(lengths, steps_of(lengths), "steps")
     # --8<-- [end:solution-order]
 
     # --8<-- [start:solution-draw]
@@ -210,9 +217,7 @@ if __name__ == "__main__":
         """Draw n_tokens for each prompt, each by a seed of its own."""
         lots = [torch.Generator().manual_seed(seed) for seed in seeds]
         texts = [Text(ids, n_tokens) for ids in prompts]
-        slots = Slots(model, len(texts), room=50)
-        for slot, text in enumerate(texts):
-            start(model, text, slots, slot)
+        slots = slots_for(texts)
         last, found = torch.stack([text.last for text in texts]), []
         for _ in range(n_tokens):
             rows = decode(model, last, slots, torch.arange(len(texts)))

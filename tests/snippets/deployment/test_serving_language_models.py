@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from transformers import AutoTokenizer
 
 from snippets.architectures.modern_transformer import ModernGPT
 from snippets.deployment.service import Busy
@@ -17,6 +18,7 @@ from snippets.deployment.token_service import (
     Engine,
     create_app,
 )
+from snippets.start.convert_language_model import FOLDER as FOLDER_OF_MODEL
 from tests.snippets.deployment.test_serving import FOLDER
 from tests.snippets.deployment.test_token_service import (
     ascii_model,
@@ -122,3 +124,10 @@ def test_the_configuration_of_vllm_says_what_the_lesson_says():
     engine = Engine(small_model(), None)
     assert config["max-model-len"] == engine.slots.room
     assert config["max-num-seqs"] == engine.max_texts
+
+
+def test_a_token_may_be_a_digit_or_a_word():
+    """So the characters of a prompt don't tell its tokens."""
+    tokenizer = AutoTokenizer.from_pretrained(FOLDER_OF_MODEL)
+    assert len(tokenizer("7" * 40).input_ids) == 40
+    assert len(tokenizer(" the king had three daughters").input_ids) == 5
