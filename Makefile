@@ -26,7 +26,7 @@ LESSON_TESTS = $(wildcard tests/snippets/$(dir $(LESSON))test_$(subst -,_,$(notd
 WHAT = $(if $(LESSON),docs/$(LESSON).md $(LESSON_TESTS))
 PORTABLE = $(if $(LESSON),$(WHAT),docs tests/snippets $(WORKERS))
 
-.PHONY: help serve site test portable check record mutants lesson coverage bench clean
+.PHONY: help serve site test portable check record drawings mutants lesson coverage bench clean
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,9 @@ check: $(READY) ## What can be seen without running a page; takes seconds
 record: $(READY) ## Write outputs and figures from a run: LESSON=...
 	@[ -n "$(LESSON)" ] || { echo "say which: make record LESSON=fundamentals/optimizers"; exit 2; }
 	$(PYTEST) --record docs/$(LESSON).md
+
+drawings: $(READY) ## Draw the schematic pictures of drawings/ anew
+	$(BIN)/python -m drawings $(LESSON)
 
 mutants: $(READY) ## Change single operators and constants of LESSON=... and count what tests notice
 	@[ -n "$(LESSON)" ] || { echo "say which: make mutants LESSON=fundamentals/optimizers"; exit 2; }
