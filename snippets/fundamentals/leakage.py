@@ -189,26 +189,6 @@ if __name__ == "__main__":
         print(f" (mean error {later.mean():+.2f})")
     # --8<-- [end:years]
 
-    # --8<-- [start:scaling]
-    cancer = load_breast_cancer()
-    for n in (569, 60):
-        changes = []
-        for seed in range(50):
-            some = np.random.default_rng(seed).permutation(569)[:n]
-            X, y = cancer.data[some], 1 - cancer.target[some]
-            train, _, test = split(n, seed)
-            accuracies = []
-            for seen in (train, np.arange(n)):
-                Z = Scaler().fit(X[seen]).transform(X)
-                w, b, _ = fit_logistic(Z[train], y[train], 0.01, 1e-6)
-                found = Z[test] @ w + b > 0
-                accuracies.append(np.mean(found == y[test]))
-            changes.append(accuracies[1] - accuracies[0])
-        spread = np.std(changes) / np.sqrt(50)
-        change = np.mean(changes)
-        print(f"{n:3d} tumours: {change:+.4f} ± {spread:.4f}")
-    # --8<-- [end:scaling]
-
     # --8<-- [start:library]
     from sklearn.feature_selection import SelectKBest, f_classif
     from sklearn.model_selection import KFold, cross_val_score
@@ -244,6 +224,26 @@ if __name__ == "__main__":
         r = np.corrcoef(codes, fuel[train])[0, 1]
         print(f"{note:15s} correlation with the answers {r:.2f}")
     # --8<-- [end:encoder]
+
+    # --8<-- [start:scaling]
+    cancer = load_breast_cancer()
+    for n in (569, 60):
+        changes = []
+        for seed in range(50):
+            some = np.random.default_rng(seed).permutation(569)[:n]
+            X, y = cancer.data[some], 1 - cancer.target[some]
+            train, _, test = split(n, seed)
+            accuracies = []
+            for seen in (train, np.arange(n)):
+                Z = Scaler().fit(X[seen]).transform(X)
+                w, b, _ = fit_logistic(Z[train], y[train], 0.01, 1e-6)
+                found = Z[test] @ w + b > 0
+                accuracies.append(np.mean(found == y[test]))
+            changes.append(accuracies[1] - accuracies[0])
+        spread = np.std(changes) / np.sqrt(50)
+        change = np.mean(changes)
+        print(f"{n:3d} tumours: {change:+.4f} ± {spread:.4f}")
+    # --8<-- [end:scaling]
 
     # --8<-- [start:solution-searched]
     for d in (10**4, 10**5, 10**6, 10**7):

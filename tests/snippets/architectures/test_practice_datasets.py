@@ -357,3 +357,46 @@ def test_datasets_numbers_the_folders_that_are_there(photos, monkeypatch):
     )
     assert theirs.features["label"].names == ["n02", "n03"]
     assert sorted(theirs["label"]) == [0, 1, 1]
+
+
+def idx_bytes(array):
+    """The array in MNIST's format."""
+    head = struct.pack(">BBBB", 0, 0, 8, array.ndim)
+    return (
+        head
+        + struct.pack(f">{array.ndim}I", *array.shape)
+        + (array.astype(np.uint8).tobytes())
+    )
+
+
+@pytest.mark.parametrize("shape", [(300,), (3, 28, 28), (0,)])
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_files_in_mnists_format_come_back_as_they_were(tmp_path, shape, pack):
+    """Of any shape, gzipped or not."""
+    array = np.random.default_rng(0).integers(0, 256, shape)
+    path = tmp_path / "file"
+    path.write_bytes(pack(idx_bytes(array)))
+    found = lesson.read_idx(path)
+    assert np.array_equal(found, array)
+    assert found.shape == shape
+    found[...] = 0  # and can be written to
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "is no IDX file: it has "),
+        (b"\0\0\x08", "is no IDX file: it has 000008"),
+        (b"\0\0\x08\x01", "is no IDX file: it has 00000801"),
+        (b"\0\0\x08\x02" + bytes(7), "is no IDX file"),
+        (b"\0\0\x0d\x01\0\0\0\x01\0", "is no IDX file: it has 00000d01"),
+        (b"\x89PNG" + bytes(20), "is no IDX file: it has 89504e47"),
+        (idx_bytes(np.ones(5))[:-1], "hold 5 values, .* holds 4"),
+        (idx_bytes(np.ones((2, 3))) + b"\0", "hold 6 values, .* holds 7"),
+    ],
+)
+def test_files_in_another_format_are_refused(tmp_path, data, message):
+    path = tmp_path / "file"
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=message):
+        lesson.read_idx(path)
