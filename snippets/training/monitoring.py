@@ -4,6 +4,7 @@
 import json
 import math
 import shutil
+import statistics
 import subprocess
 import sys
 import time
@@ -220,11 +221,12 @@ if __name__ == "__main__":
     for rate, colour, style in (*looks, ("2", "#8f065b", "--")):
         curves = read(f"runs/digits/rate-{rate}-hidden-128")
         for ax, tag in zip(axes, ("update ratio", "dead units"), strict=True):
-            steps, values = zip(*curves[tag], strict=True)
+            early = [point for point in curves[tag] if point[0] <= 40]
+            steps, values = zip(*early, strict=True)
             ax.plot(steps, values, style, color=colour, label=f"rate {rate}")
-            ax.set(xlabel="update", ylabel=tag, xlim=(0, 60))
-    axes[0].set(yscale="log")
-    axes[1].set(ylabel="fraction of dead units")
+            ax.set(xlabel="update", ylabel=tag)
+    axes[0].set(yscale="log", ylim=(3e-4, 3))
+    axes[1].set(ylabel="fraction of dead units", ylim=(0, 1))
     axes[1].legend()
     # --8<-- [end:read]
 
@@ -356,14 +358,13 @@ def watched(rate, seed, data, epochs=20, activation=torch.nn.ReLU):
 
 if __name__ == "__main__":
     # --8<-- [start:watched]
-    print("rate  alarms  the last at  loss after 100 updates")
+    print("rate  alarms  the last at  median loss after 100 updates")
     for rate in (0.02, 0.2, 2.0):
         results = [watched(rate, seed, data) for seed in range(8)]
         alarms = [step for steps, _ in results for step in steps]
         after = [smooth(losses[:100], 0.9)[-1] for _, losses in results]
-        last = max(alarms, default="-")
-        print(f"{rate:4} {len(alarms):2} of 8 {last:>12}", end="")
-        print(f"  {min(after):.2f} to {max(after):.2f}")
+        median, last = statistics.median(after), max(alarms, default="-")
+        print(f"{rate:4} {len(alarms):2} of 8 {last:>12}  {median:.2f}")
     # --8<-- [end:watched]
 
     # --8<-- [start:backwards]
