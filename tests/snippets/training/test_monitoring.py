@@ -347,7 +347,7 @@ def test_an_alert_may_end_the_run(data):
     def stop(tag, number, step):
         raise RuntimeError(f"{tag} {number} at {step}")
 
-    with pytest.raises(RuntimeError, match="loss/train .* at"):
+    with pytest.raises(RuntimeError, match="inf at 0"):
         train(network(), data, Watch(Noted(), stop), 1e20)
 
 
