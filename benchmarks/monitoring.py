@@ -25,7 +25,7 @@ PROJECT = Project.load(Path(__file__).parents[1])
 SNIPPET = "training/monitoring.py"
 SECTIONS = ("data", "first", "update", "train", "pictures", "run", "runs")
 FOLDER = PROJECT.docs / "training/monitoring"
-SIZE = {"width": 1060, "height": 760}
+SIZE = {"width": 1200, "height": 760}
 TABS = {"timeseries": "runs/first", "hparams": "runs/digits"}  # of which runs
 SETTLED = 3000  # ms for charts to be drawn
 

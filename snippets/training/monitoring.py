@@ -157,7 +157,8 @@ def worst(model, X, y, n=8):
     figure, axes = plt.subplots(2, -(-n // 2), layout="constrained")
     figure.set_size_inches(6.4, 3.8)
     for ax, i in zip(axes.flat, ranked[:n], strict=True):
-        ax.imshow(X[i].view(8, 8), cmap="gray", vmin=0, vmax=1)
+        pixels = X[i].view(8, 8).numpy()
+        ax.imshow(pixels, cmap="gray", vmin=0, vmax=1)
         ax.set(title=f"{y[i]}, not {logits[i].argmax()}", xticks=[], yticks=[])
     return figure
 
