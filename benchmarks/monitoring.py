@@ -23,13 +23,10 @@ from runnable_pages.results import digest
 
 PROJECT = Project.load(Path(__file__).parents[1])
 SNIPPET = "training/monitoring.py"
-SECTIONS = ("data", "train", "runs")
+SECTIONS = ("data", "first", "update", "train", "pictures", "run", "runs")
 FOLDER = PROJECT.docs / "training/monitoring"
-SIZE = {"width": 1060, "height": 760}
-TABS = {
-    "scalars": "scalars&tagFilter=loss%7Cvalidation%7Csilent",
-    "histograms": "histograms&tagFilter=0.weight",
-}
+SIZE = {"width": 1200, "height": 760}
+TABS = {"timeseries": "runs/first", "hparams": "runs/digits"}  # of which runs
 SETTLED = 3000  # ms for charts to be drawn
 
 
@@ -40,14 +37,15 @@ def shown_code():
 
 
 def train_runs(folder):
-    """Run the lesson's section "runs" in the folder."""
-    code = PROJECT.include(SNIPPET, "runs")
-    code = f"from snippets.training.monitoring import *\n{code}"
+    """Run the lesson's sections "first" and "runs" in the folder."""
+    imports = "from snippets.training.monitoring import *"
+    parts = [PROJECT.include(SNIPPET, name) for name in ("first", "runs")]
+    code = "\n".join([imports, *parts])
     paths = os.pathsep.join([str(PROJECT.root), *sys.path])
     subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths, "MPLBACKEND": "agg"},
         check=True,
     )
 
@@ -89,9 +87,7 @@ def ask(address, question):
 def picture(browser, address, tab, scheme):
     """Save one tab of TensorBoard as a PNG of few colours."""
     page = browser.new_page(viewport=SIZE)
-    page.goto(
-        f"{address}?darkMode={str(scheme == 'dark').lower()}#{TABS[tab]}"
-    )
+    page.goto(f"{address}?darkMode={str(scheme == 'dark').lower()}#{tab}")
     page.wait_for_timeout(SETTLED)
     name = tab if scheme == "light" else f"{tab}-dark"
     path = FOLDER / f"{name}.png"
@@ -115,8 +111,9 @@ def main():
         browser = tools.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox"]
         )
-        with tensorboard(f"{folder}/runs", n_runs=3) as address:
-            for tab in TABS:
+        for tab, log_dir in TABS.items():
+            runs = list(Path(folder, log_dir).iterdir())
+            with tensorboard(f"{folder}/{log_dir}", len(runs)) as address:
                 for scheme in ("light", "dark"):
                     picture(browser, address, tab, scheme)
         browser.close()

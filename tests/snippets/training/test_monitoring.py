@@ -1,9 +1,9 @@
 """Monitoring."""
 
 import math
-import struct
-import time
 
+import matplotlib.pyplot as plt
+import psutil
 import pytest
 import torch
 from hypothesis import given
@@ -14,201 +14,51 @@ from tensorboard.backend.event_processing.event_accumulator import (
 )
 from torch.utils.tensorboard import SummaryWriter
 
-from benchmarks.monitoring import FOLDER, ask, shown_code, tensorboard
+from benchmarks.monitoring import FOLDER, TABS, ask, shown_code, tensorboard
+from snippets.training import monitoring as lesson
 from snippets.training.monitoring import (
-    BYTES,
-    DOUBLE,
-    FLOAT,
-    VARINT,
-    ScalarWriter,
-    checksum,
-    crc32c,
-    field,
-    fields,
+    Watch,
+    dead_units,
+    evaluate,
     load,
+    memory_used,
     network,
-    read_scalars,
-    read_varint,
-    records,
+    read,
+    run,
+    served,
     smooth,
-    to_record,
+    state_bytes,
     train,
-    varint,
+    update,
+    watched,
+    worst,
 )
 
-SINGLE = st.floats(width=32, allow_nan=False)
-POINTS = st.lists(st.tuples(st.integers(0, 2**40), SINGLE), min_size=1)
 
-
-def by_tensorboard(log_dir, limit=0):
-    """A folder's curves, as TensorBoard's own reader finds them."""
+def by_tensorboard(log_dir, limit):
+    """The loss in a folder, as TensorBoard's reader keeps it."""
     events = EventAccumulator(str(log_dir), {"scalars": limit}).Reload()
-    return {
-        tag: [(e.step, e.value) for e in events.Scalars(tag)]
-        for tag in events.Tags()["scalars"]
-    }
+    return [(e.step, e.value) for e in events.Scalars("loss")]
 
 
-@pytest.mark.parametrize(
-    ("data", "crc"),
-    [
-        (b"123456789", 0xE3069283),
-        (bytes(32), 0x8A9136AA),
-        (b"\xff" * 32, 0x62A8AB43),
-        (bytes(range(32)), 0x46DD794E),
-    ],
-)
-def test_the_checksum_is_the_published_one(data, crc):
-    """CRC-32C gives the values of RFC 3720's appendix B.4."""
-    assert crc32c(data) == crc
+def write(log_dir, points, tag="loss", **options):
+    """One event file with these points of a curve."""
+    with SummaryWriter(log_dir, **options) as writer:
+        for step, value in points:
+            writer.add_scalar(tag, value, step)
 
 
-def test_the_masked_checksum_is_tensorboards():
-    """Turned and moved, the checksum is the one TensorBoard computes."""
-    from tensorboard.compat.tensorflow_stub.pywrap_tensorflow import (
-        masked_crc32c,
-    )
-
-    for data in (b"", b"a", b"loss", bytes(range(256))):
-        assert struct.unpack("<I", checksum(data))[0] == masked_crc32c(data)
-
-
-@given(st.integers(0, 2**63 - 1))
-def test_whole_numbers_survive_in_seven_bits_a_byte(number):
-    """Any number comes back, in as few bytes as its bits need."""
-    written = varint(number)
-    assert read_varint(b"\x80" + written, 1) == (number, 1 + len(written))
-    assert len(written) == max(1, math.ceil(number.bit_length() / 7))
-
-
-def test_messages_are_those_of_protocol_buffers():
-    """Google's own library reads what we write, and writes what we read."""
-    from tensorboard.compat.proto.event_pb2 import Event
-
-    value = field(1, BYTES, b"x" * 300) + field(2, FLOAT, 0.5)
-    ours = field(1, DOUBLE, 2.5) + field(2, VARINT, 300)
-    ours += field(5, BYTES, field(1, BYTES, value))
-    event = Event.FromString(ours)
-    assert (event.wall_time, event.step) == (2.5, 300)
-    assert event.summary.value[0].tag == "x" * 300
-    assert event.summary.value[0].simple_value == 0.5
-    assert event.SerializeToString() == ours
-    assert [number for number, _ in fields(ours)] == [1, 2, 5]
-    mixed = field(2, FLOAT, 0.5) + field(1, DOUBLE, 0.5) + field(3, VARINT, 9)
-    assert [number for number, _ in fields(mixed)] == [2, 1, 3]
-
-
-@given(st.dictionaries(st.text(min_size=1, max_size=20), POINTS, max_size=3))
-def test_tensorboard_reads_what_we_write(tmp_path_factory, curves):
-    """Any tags, steps and numbers come back, by its reader and by ours."""
-    log_dir = tmp_path_factory.mktemp("run")
-    with ScalarWriter(log_dir) as writer:
-        for tag, points in curves.items():
-            for step, value in points:
-                writer.add_scalar(tag, value, step)
-    assert read_scalars(log_dir) == curves
-    assert by_tensorboard(log_dir) == curves
-
-
-def test_we_read_what_pytorch_writes(tmp_path):
-    """Scalars come back; a histogram beside them is passed over."""
+def test_all_points_are_read(tmp_path):
+    """Each tag's curve has every point, also of more than 10,000."""
     with SummaryWriter(tmp_path) as writer:
-        for step in range(300):
-            writer.add_scalar("loss", 1 / (1 + step), step)
-            writer.add_scalar("rate", 0.5, step)
+        for step in range(10_500):
+            writer.add_scalar("loss", step / 4, step)
+        writer.add_scalar("rate", 0.5, 7)
         writer.add_histogram("weights", torch.arange(10.0), 5)
-    ours = read_scalars(tmp_path)
-    assert ours == by_tensorboard(tmp_path)
-    assert set(ours) == {"loss", "rate"}
-    assert len(ours["loss"]) == 300
-
-
-def test_the_time_of_each_point_is_now(tmp_path):
-    """An event carries the seconds since 1970, and the format's version."""
-    before = time.time()
-    with ScalarWriter(tmp_path / "a" / "b") as writer:
-        writer.add_scalar("loss", 1.0, 0)
-    [file] = (tmp_path / "a" / "b").iterdir()
-    first, event = map(dict, map(fields, records(file.read_bytes())))
-    assert before <= struct.unpack("<d", event[1])[0] <= time.time()
-    assert first[3] == b"brain.Event:2"
-
-
-@given(st.lists(st.binary(max_size=20), min_size=1, max_size=4), st.data())
-def test_a_file_cut_short_loses_its_last_record_only(written, data):
-    """Cut anywhere, what was complete is read, and nothing else."""
-    framed = [to_record(part) for part in written]
-    content = b"".join(framed)
-    cut = data.draw(st.integers(0, len(content)))
-    ends = [len(b"".join(framed[: n + 1])) for n in range(len(framed))]
-    complete = sum(end <= cut for end in ends)
-    assert list(records(content[:cut])) == written[:complete]
-
-
-@given(st.binary(min_size=1, max_size=20), st.data())
-def test_a_single_changed_bit_is_noticed(written, data):
-    """Wherever it is, in length, data or checksums, it is an error."""
-    content = bytearray(to_record(written) + to_record(b"next"))
-    bit = data.draw(st.integers(0, 8 * len(to_record(written)) - 1))
-    content[bit // 8] ^= 1 << bit % 8
-    with pytest.raises(ValueError, match="at byte 0 is damaged"):
-        list(records(bytes(content)))
-
-
-def test_damage_is_told_with_its_place():
-    """The message names the byte at which the damaged record begins."""
-    content = bytearray(to_record(b"one") + to_record(b"two"))
-    content[-5] ^= 1
-    with pytest.raises(ValueError, match="the record at byte 19 is damaged"):
-        list(records(bytes(content)))
-
-
-def test_files_of_a_folder_follow_one_another(tmp_path):
-    """The curves of two files in a folder come one after the other."""
-    for value in (1.0, 2.0):
-        with ScalarWriter(tmp_path) as writer:
-            writer.add_scalar("loss", value, 0)
-            writer.add_scalar("loss", value, 1)
-    expected = [(0, 1.0), (1, 1.0), (0, 2.0), (1, 2.0)]
-    assert read_scalars(tmp_path) == {"loss": expected}
-    assert by_tensorboard(tmp_path) == {"loss": expected}
-
-
-def test_bad_input_is_told(tmp_path):
-    """No event file, a negative step and an impossible weight are errors."""
-    with pytest.raises(FileNotFoundError, match="no event file in"):
-        read_scalars(tmp_path)
-    with ScalarWriter(tmp_path) as writer:
-        for step in (-1, 2**63):
-            with pytest.raises(ValueError, match="global_step must be"):
-                writer.add_scalar("loss", 1.0, step)
-        with pytest.raises(OverflowError):
-            writer.add_scalar("loss", 1e39, 0)
-        writer.add_scalar("loss", math.inf, 2**63 - 1)
-    assert by_tensorboard(tmp_path) == {"loss": [(2**63 - 1, math.inf)]}
-    for weight in (-0.1, 1):
-        with pytest.raises(ValueError, match=r"in \[0, 1\)"):
-            smooth([1.0], weight)
-
-
-def test_flushed_points_are_there_for_readers(tmp_path):
-    """Before it is flushed a point is in memory only; after it, on disk."""
-    with ScalarWriter(tmp_path) as writer:
-        writer.add_scalar("loss", 1.0, 7)
-        assert read_scalars(tmp_path) == {}
-        writer.flush()
-        assert read_scalars(tmp_path) == {"loss": [(7, 1.0)]}
-    assert writer.file.closed
-
-
-def test_what_is_held_back_is_eight_kilobytes(tmp_path):
-    """A program that is killed loses no more than 8 kilobytes."""
-    with ScalarWriter(tmp_path) as writer:
-        for step in range(300):
-            writer.add_scalar("loss", 1.0, step)
-        [file] = tmp_path.iterdir()
-        on_disk = file.stat().st_size
-    assert 8192 - 64 < on_disk < file.stat().st_size < on_disk + 8192
+    curves = read(tmp_path)
+    assert curves["loss"] == [(step, step / 4) for step in range(10_500)]
+    assert curves["rate"] == [(7, 0.5)]
+    assert set(curves) == {"loss", "rate"}
 
 
 @given(
@@ -225,22 +75,16 @@ def test_smoothing_is_a_weighted_mean(values, weight):
     assert smoothed[-1] == pytest.approx(mean, rel=1e-9, abs=1e-9)
 
 
-def test_smoothing_passes_over_what_is_no_number():
+def test_smoothing_passes_over_nan():
     """NaN and infinity stay where they are, and spoil nothing after them."""
     values = [1.0, math.nan, 2.0, math.inf, -math.inf, 3.0]
     smoothed = smooth(values, 0.6)
     assert math.isnan(smoothed[1])
     assert smoothed[3:5] == [math.inf, -math.inf]
     assert [smoothed[n] for n in (0, 2, 5)] == smooth([1.0, 2.0, 3.0], 0.6)
-
-
-def test_a_step_that_is_a_tensor_is_not_changed(tmp_path):
-    """What a caller passes stays the caller's."""
-    step = torch.tensor(300)
-    with ScalarWriter(tmp_path) as writer:
-        writer.add_scalar("loss", torch.tensor(0.5), step)
-    assert step == 300
-    assert read_scalars(tmp_path) == {"loss": [(300, 0.5)]}
+    for weight in (-0.1, 1):
+        with pytest.raises(AssertionError, match=r"in \[0, 1\)"):
+            smooth([1.0], weight)
 
 
 @pytest.mark.parametrize("weight", [0.6, 0.9, 0.99])
@@ -252,10 +96,8 @@ def test_a_smoothed_line_is_late(weight):
 
 def test_tensorboard_shows_a_sample(tmp_path):
     """Of 5,000 points its reader keeps a fair 1,000, and always the last."""
-    with ScalarWriter(tmp_path) as writer:
-        for step in range(5000):
-            writer.add_scalar("loss", float(step), step)
-    kept = by_tensorboard(tmp_path, 1000)["loss"]
+    write(tmp_path, [(step, float(step)) for step in range(5000)])
+    kept = by_tensorboard(tmp_path, 1000)
     assert len(kept) == 1000
     assert kept[-1] == (4999, 4999.0)
     # a fair sample: its mean is that of all, within four standard errors
@@ -265,54 +107,42 @@ def test_tensorboard_shows_a_sample(tmp_path):
 
 @pytest.mark.parametrize(
     ("options", "kept"),
-    [
-        ([], 1000),
-        (["--samples_per_plugin=scalars=1000000"], 3000),
-        (["--samples_per_plugin=scalars=0"], 0),
-    ],
+    [([], 1000), (["--samples_per_plugin=scalars=5000"], 3000)],
 )
-def test_the_program_shows_a_sample_unless_told(tmp_path, options, kept):
-    """The program shows 1,000 of 3,000 points, or all; with a zero, none."""
-    with ScalarWriter(tmp_path / "ours") as writer:
-        for step in range(3000):
-            writer.add_scalar("loss", float(step), step)
+def test_the_page_shows_a_sample_unless_told(tmp_path, options, kept):
+    """It shows 1,000 of 3,000 points, or all where it is told to."""
+    write(tmp_path / "ours", [(step, float(step)) for step in range(3000)])
     with tensorboard(tmp_path, 1, *options) as address:
         points = ask(address, "scalars?tag=loss&run=ours")
     assert len(points) == kept
     assert all(step == value for _, step, value in points)
-    assert kept == 0 or points[-1][1] == 2999
+    assert points[-1][1] == 2999
 
 
-@pytest.mark.parametrize(
-    ("options", "firsts"), [([], 0), (["--load_fast=false"], 50)]
-)
-def test_what_was_at_a_step_is_dropped(tmp_path, options, firsts):
-    """Of two runs in a folder the fast loader shows the later one alone."""
-    for value in (1.0, 2.0):
-        with ScalarWriter(tmp_path / "run") as writer:
-            for step in range(50):
-                writer.add_scalar("loss", value, step)
-    with tensorboard(tmp_path, 1, *options) as address:
-        points = ask(address, "scalars?tag=loss&run=run")
-    assert [(step, value) for _, step, value in points] == [
-        (step, 1.0) for step in range(firsts)
-    ] + [(step, 2.0) for step in range(50)]
-    assert len(read_scalars(tmp_path / "run")["loss"]) == 100
+def test_steps_that_go_backwards(tmp_path):
+    """TensorBoard's page drops earlier points, and ignores purge_step.
 
-
-@pytest.mark.parametrize("kind", [ScalarWriter, SummaryWriter])
-def test_an_error_loses_no_point(tmp_path, kind):
-    """Leaving the `with` block by an exception writes all there is."""
-
-    def fail():
-        with kind(tmp_path) as writer:
-            for step in range(20):
-                writer.add_scalar("loss", 1.0, step)
-            raise FloatingPointError("loss is nan")
-
-    with pytest.raises(FloatingPointError, match="nan"):
-        fail()
-    assert len(read_scalars(tmp_path)["loss"]) == 20
+    A rarely logged curve keeps a point of the killed run, even with it.
+    """
+    old = [(step, 1.0) for step in range(50)]
+    new = [(step, 2.0) for step in range(30, 60)]
+    for name, starts in (("plain", (None, None)), ("purged", (0, 30))):
+        for points, start in zip((old, new), starts, strict=True):
+            write(tmp_path / name, points, purge_step=start)
+    rare = tmp_path / "rare"
+    write(rare, [(28, 1.0), (35, 1.0), (45, 1.0)], purge_step=0)
+    write(rare, [(40, 2.0), (50, 2.0)], purge_step=30)
+    resumed = old[:30] + new
+    assert read(tmp_path / "plain")["loss"] == old + new
+    assert read(tmp_path / "purged")["loss"] == resumed
+    assert read(rare)["loss"] == [(28, 1.0), (40, 2.0), (50, 2.0)]
+    before = psutil.Process().children(recursive=True)
+    page = served(tmp_path, n_runs=3)
+    for name in ("plain", "purged"):
+        assert [tuple(point) for point in page[name]] == resumed
+    assert [step for step, _ in page["rare"]] == [28, 35, 40, 50]
+    after = psutil.Process().children(recursive=True)
+    assert set(after) <= set(before)  # nothing goes on serving
 
 
 @pytest.fixture(scope="module")
@@ -352,7 +182,7 @@ def test_training_logs_what_it_does(data):
     )
     twin, (X, y) = network(seed=1), data[0]
     rng = torch.Generator().manual_seed(2)
-    losses, norms = [], []
+    losses, norms, ratios = [], [], []
     for _ in range(3):
         for batch in torch.randperm(300, generator=rng).split(30):
             twin.zero_grad()
@@ -362,16 +192,20 @@ def test_training_logs_what_it_does(data):
             grads = torch.cat([p.grad.flatten() for p in twin.parameters()])
             losses.append(loss.item())
             norms.append(grads.norm().item())
+            # of plain gradient descent: rate * |gradient| / |weights|
+            weights = twin[0].weight
+            ratios.append(0.1 * (weights.grad.norm() / weights.norm()).item())
             for p in twin.parameters():
                 p.data -= 0.1 * p.grad
-    assert [step for step, _ in noted.curves["loss/train"]] == [*range(30)]
-    assert [v for _, v in noted.curves["loss/train"]] == pytest.approx(
-        losses, rel=1e-5
-    )
-    assert noted.curves["gradient norm"] == [
-        (step, pytest.approx(norm, rel=1e-5))
-        for step, norm in enumerate(norms)
-    ]
+    for tag, expected in (
+        ("loss/train", losses),
+        ("gradient norm", norms),
+        ("update ratio", ratios),
+    ):
+        assert noted.curves[tag] == [
+            (step, pytest.approx(value, rel=1e-4))
+            for step, value in enumerate(expected)
+        ]
     logits = twin(data[1][0])
     loss = torch.nn.functional.cross_entropy(logits, data[1][1]).item()
     right = (logits.argmax(1) == data[1][1]).float().mean().item()
@@ -382,6 +216,24 @@ def test_training_logs_what_it_does(data):
     assert noted.curves["accuracy/validation"][-1] == (30, accuracy)
     assert accuracy == right
     assert steps == [10, 20, 30]
+
+
+def test_speed_and_memory_are_logged(data, monkeypatch):
+    """Examples by the clock's seconds; megabytes of process or GPU."""
+    ticks = iter(range(0, 100, 5))  # five seconds an epoch
+    monkeypatch.setattr(lesson.time, "perf_counter", lambda: next(ticks))
+    noted = Noted()
+    train(network(), data, noted, 0.1, epochs=2)
+    assert noted.curves["speed/examples per second"] == [(10, 60), (20, 60)]
+    used = memory_used(torch.device("cpu"))
+    assert used == pytest.approx(psutil.Process().memory_info().rss, rel=0.1)
+    assert noted.curves["memory/MB"][-1][1] == pytest.approx(
+        used / 1e6, rel=0.1
+    )
+    monkeypatch.setattr(
+        torch.cuda, "max_memory_allocated", lambda device: device.index
+    )
+    assert memory_used(torch.device("cuda", 3)) == 3
 
 
 def test_training_and_validation_have_their_modes(data):
@@ -404,6 +256,7 @@ def test_a_frozen_layer_is_left_out_of_the_norm(data):
     last = [p.grad for p in model[2].parameters()]
     norm = torch.nn.utils.get_total_norm(last).item()
     assert noted.curves["gradient norm"][-1] == (9, pytest.approx(norm))
+    assert noted.curves["update ratio"][-1] == (9, 0)
 
 
 def test_no_batch_has_a_single_example(data):
@@ -421,7 +274,9 @@ def test_numbers_of_any_type_become_the_models(data):
     for each in (data, doubles):
         noted = Noted()
         train(network(), each, noted, 0.1, epochs=1)
-        curves.append(noted.curves)
+        curves.append(
+            [noted.curves["loss/train"], noted.curves["gradient norm"]]
+        )
     assert curves[0] == curves[1]
 
 
@@ -436,22 +291,175 @@ def test_training_takes_forty_epochs_unless_told(data):
     default, seeded = Noted(), Noted()
     train(network(), data, default, 0.1)
     train(network(), data, seeded, 0.1, epochs=40, seed=0)
-    assert default.curves == seeded.curves
+    assert default.curves["loss/train"] == seeded.curves["loss/train"]
     assert len(default.curves["loss/train"]) == 400
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_the_curves_tell_three_rates_apart(data, seed):
-    """Slow at 0.02, right at 0.2; at 2 the units die, for each of 3 seeds."""
-    accuracies, models = [], []
+@pytest.mark.parametrize("rate", [0.02, 0.2])
+def test_the_watch_lets_healthy_runs_live(data, rate):
+    """In all 400 updates, for each of eight seeds."""
+    for seed in range(8):
+        model, alarms = network(seed), []
+        watch = Watch(Noted(), lambda *what: alarms.append(what))  # noqa: B023
+
+        def look_inside(step):
+            fraction = dead_units(model, data[0][0])  # noqa: B023
+            watch.add_scalar("dead units", fraction, step)  # noqa: B023
+
+        accuracy = train(model, data, watch, rate, 40, seed, look_inside)
+        assert alarms == []
+        assert accuracy > 0.7
+
+
+def test_the_watch_finds_each_dead_run(data, tmp_path, monkeypatch):
+    """At rate 2 for each of eight seeds, by update 30, and only once."""
+    monkeypatch.chdir(tmp_path)
+    for seed in range(8):
+        [alarm], losses = watched(2.0, seed, data, epochs=4)
+        assert alarm <= 30
+        assert len(losses) == 40
+    assert len(list(tmp_path.glob("runs/watched/ReLU-2-*"))) == 8
+
+
+def test_the_watch_calls_once(data):
+    """For what isn't finite, or more than half of the units dead."""
+    noted, alarms = Noted(), []
+    watch = Watch(noted, lambda *what: alarms.append(what))
+    watch.add_scalar("dead units", 0.5, 10)
+    watch.add_scalar("loss", 0.9, 11)
+    assert alarms == []
+    watch.add_scalar("dead units", 0.51, 20)
+    watch.add_scalar("dead units", 0.6, 30)
+    watch.add_scalar("loss", math.nan, 31)
+    assert alarms == [("dead units", 0.51, 20)]
+    assert len(noted.curves["dead units"]) == 3
+    for value in (math.nan, math.inf):
+        watch = Watch(noted, lambda *what: alarms.append(what))
+        watch.add_scalar("loss", value, 5)
+        assert alarms[-1][::2] == ("loss", 5)
+    assert len(alarms) == 3
+    watch = Watch(noted, lambda *what: alarms.append(what), limit=0.1)
+    watch.add_scalar("dead units", 0.2, 1)
+    assert alarms[-1] == ("dead units", 0.2, 1)
+
+
+def test_an_alert_may_end_the_run(data):
+    """An error that alert raises ends the training."""
+
+    def stop(tag, number, step):
+        raise RuntimeError(f"{tag} {number} at {step}")
+
+    with pytest.raises(RuntimeError, match="inf at 0"):
+        train(network(), data, Watch(Noted(), stop), 1e20)
+
+
+def test_a_watch_on_dead_units_sees_no_other_failure(
+    data, tmp_path, monkeypatch
+):
+    """With tanh at rate 2 the loss is ten times a guess's: no alarm."""
+    monkeypatch.chdir(tmp_path)
+    for kind, low, high in (
+        (torch.nn.LeakyReLU, 0, 2.3),
+        (torch.nn.Tanh, 23, 1000),
+    ):
+        alarms, losses = watched(2.0, 0, data, activation=kind)
+        assert alarms == []
+        assert low < sum(losses[-50:]) / 50 < high
+
+
+def test_the_update_ratio_tells_three_rates_apart(data):
+    """After five updates, for each of eight seeds."""
+    means = {}
     for rate in (0.02, 0.2, 2.0):
-        models.append(network(seed))
-        accuracies.append(train(models[-1], data, Noted(), rate, seed=seed))
-    assert accuracies[2] < 0.2 < accuracies[0] < 0.9 < accuracies[1]
-    X = data[0][0]
-    silent = [(model[:2](X) == 0).all(0).sum() for model in models]
-    assert max(silent[:2]) < 32
-    assert silent[2] >= 120
+        means[rate] = []
+        for seed in range(8):
+            noted = Noted()
+            train(network(seed), data, noted, rate, epochs=1, seed=seed)
+            early = [value for _, value in noted.curves["update ratio"][:5]]
+            means[rate].append(sum(early) / 5)
+    assert max(means[0.02]) < 0.003 < 0.005 < min(means[0.2])
+    assert max(means[0.2]) < 0.03 < 0.05 < min(means[2.0])
+
+
+def test_dead_units_are_zero_for_every_example(data):
+    """A unit that one digit wakes is alive; no gradient is kept."""
+    model, X = network(hidden=4), data[0][0]
+    with torch.no_grad():
+        model[0].weight.zero_()
+        model[0].bias.copy_(torch.tensor([-1.0, 0.0, 1.0, -0.5]))
+        model[0].weight[3, 20] = 1.0  # wakes for digits with this pixel dark
+    assert X[:, 20].max() > 0.5
+    assert dead_units(model, X) == 0.5
+
+
+@pytest.mark.parametrize("n", [4, 7])
+def test_the_worst_predictions_are_shown(data, n):
+    """In order of their loss, with label and prediction."""
+    model, (X, y) = network(), data[1]
+    figure = worst(model, X, y, n) if n % 2 == 0 else worst(model, X, y, n + 1)
+    losses = torch.nn.functional.cross_entropy(model(X), y, reduction="none")
+    ranked = losses.argsort(descending=True)
+    axes = [ax for ax in figure.axes if ax.images]
+    assert len(axes) == n + n % 2
+    for ax, i in zip(axes, ranked, strict=False):
+        pixels = torch.tensor(ax.images[0].get_array())
+        assert torch.equal(pixels.flatten(), X[i])
+        assert ax.get_title() == f"{y[i]}, not {model(X[i]).argmax()}"
+    plt.close(figure)
+
+
+def test_a_run_is_logged_with_all_about_it(data, tmp_path):
+    """Settings, result, commit, histograms and a picture in one folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path)  # outside of Git, which isn't an error
+        model = run("run", 0.2, 16, data, epochs=2)
+    assert model[0].weight.shape == (16, 64)
+    assert not model.training
+    assert [path.name for path in tmp_path.rglob("*tfevents*")] != []
+    assert {path.parent for path in tmp_path.rglob("*tfevents*")} == {
+        tmp_path / "run"
+    }
+    events = EventAccumulator(str(tmp_path / "run")).Reload()
+    tags = events.Tags()
+    assert "worst" in tags["images"]
+    assert "first layer" in tags["histograms"]
+    assert "commit/text_summary" in tags["tensors"]
+    curves = read(tmp_path / "run")
+    accuracy = evaluate(model, *data[1])["accuracy/validation"]
+    assert curves["hparam/accuracy"] == [(0, pytest.approx(accuracy))]
+    assert [step for step, _ in curves["dead units"]] == [10, 20]
+    assert curves["dead units"][-1][1] == pytest.approx(
+        dead_units(model, data[0][0])
+    )
+    [start] = [
+        dict(part.content) if hasattr(part, "content") else part
+        for part in [events.summary_metadata["_hparams_/session_start_info"]]
+    ]
+    settings = start.plugin_data.content
+    assert b"learning rate" in settings
+    assert b"hidden units" in settings
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "copies"),
+    [
+        (torch.optim.SGD, {}, 0),
+        (torch.optim.SGD, {"momentum": 0.9}, 1),
+        (torch.optim.AdamW, {}, 2),
+    ],
+)
+def test_the_bytes_that_a_model_needs(data, kind, options, copies):
+    """Four a weight for it, its gradient, and each copy of an optimizer."""
+    model, n = network(), 64 * 128 + 128 + 128 * 10 + 10
+    optimizer = kind(model.parameters(), lr=0.01, **options)
+    assert state_bytes(model, optimizer) == [4 * n, 0, 0]
+    update(model, optimizer, *data[0])
+    steps = 4 * 4 if copies == 2 else 0  # a counter for each tensor
+    assert state_bytes(model, optimizer) == [
+        4 * n,
+        4 * n,
+        copies * 4 * n + steps,
+    ]
 
 
 def test_a_network_is_the_same_each_time():
@@ -460,9 +468,20 @@ def test_a_network_is_the_same_each_time():
     assert sizes == [(128, 64), (128,), (10, 128), (10,)]
     assert torch.equal(network()[0].weight, network(0)[0].weight)
     assert not torch.equal(network()[0].weight, network(1)[0].weight)
+    assert isinstance(network(activation=torch.nn.Tanh)[1], torch.nn.Tanh)
 
 
-@pytest.mark.parametrize("tab", ["scalars", "histograms"])
+def test_hparams_make_no_run_of_their_own(tmp_path):
+    """With run_name "." they stay; without it a second folder appears."""
+    for name, folders in ((".", 1), (None, 2)):
+        log_dir = tmp_path / str(folders)
+        with SummaryWriter(log_dir) as writer:
+            writer.add_hparams({"a": 1}, {"b": 2.0}, run_name=name)
+        found = {path.parent for path in log_dir.rglob("*tfevents*")}
+        assert len(found) == folders
+
+
+@pytest.mark.parametrize("tab", list(TABS))
 @pytest.mark.parametrize("variant", ["", "-dark"])
 def test_the_screenshots_show_this_code(tab, variant):
     """The pictures were taken of runs of the sections on this page."""
