@@ -2,6 +2,7 @@
 
 # --8<-- [start:recorded]
 import json
+from copy import deepcopy
 from importlib.resources import files
 
 import numpy as np
@@ -19,11 +20,26 @@ if __name__ == "__main__":
     print("layers  accuracy, plain  with bypass")
     for layers, kinds in results["depth"].items():
         line = f"{layers:>6s}"
-        for runs in kinds.values():  # each (training loss, accuracy)
-            _, found = zip(*runs, strict=True)
-            line += f"     {min(found):.2f} to {max(found):.2f}"
+        for runs in kinds.values():  # of each, training loss and accuracy
+            found = np.array(runs)[:, 1]
+            line += f"     {found.min():.2f} to {found.max():.2f}"
         print(line)
     # --8<-- [end:recorded]
+
+    # --8<-- [start:depth-figure]
+    import matplotlib.pyplot as plt
+
+    fig, ax = plt.subplots()
+    depths = [int(layers) for layers in results["depth"]]
+    for name in ("plain", "with bypass"):
+        runs = [kinds[name] for kinds in results["depth"].values()]
+        losses = np.array(runs)[:, :, 0]  # (depth, seed)
+        ax.fill_between(depths, losses.min(1), losses.max(1), alpha=0.3)
+        ax.plot(depths, losses.mean(axis=1), label=name)
+    ax.set(xlabel="layers", ylabel="training loss (nats)", xticks=depths)
+    ax.legend()
+    plt.show()
+    # --8<-- [end:depth-figure]
 
 
 # --8<-- [start:residual]
@@ -85,6 +101,35 @@ def deep_net(layers, bypass, width=16):
 # --8<-- [end:deep]
 
 
+# --8<-- [start:gradients]
+def gradient_growth(model, images, labels):
+    """The first block's typical gradient, as a multiple of the last one's."""
+    F.cross_entropy(model(images), labels).backward()
+    sizes = [
+        block.change[0].weight.grad.square().mean().sqrt().item()
+        for block in model
+        if isinstance(block, Residual)
+    ]
+    return sizes[0] / sizes[-1]
+
+
+if __name__ == "__main__":
+    (images, labels), test_on = mnist_sets(seed=1)
+    print("layers  plain  with bypass")
+    for layers in (8, 20, 32):
+        line = f"{layers:6d}"
+        for bypass in (False, True):
+            found = []
+            for seed in range(5):
+                torch.manual_seed(seed)
+                model = deep_net(layers, bypass)
+                some = images[:100], labels[:100]
+                found.append(gradient_growth(model, *some))
+            line += f"  {np.mean(found):5.0f}"
+        print(line)
+    # --8<-- [end:gradients]
+
+
 # --8<-- [start:fit]
 def fit(model, images, labels, change=None, epochs=4, rate=0.005, seed=0):
     """Train in place, at most 50 images a batch; returns each epoch's loss.
@@ -133,6 +178,26 @@ def accuracy(model, images, labels):
 
 
 # --8<-- [end:accuracy]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:train]
+    torch.manual_seed(1)
+    model = deep_net(20, bypass=True)
+    losses = fit(model, images[:2000], labels[:2000], seed=1)
+    print(f"loss of the first epoch {losses[0]:.1f}, of the last", end=" ")
+    print(f"{losses[-1]:.1f}; accuracy {accuracy(model, *test_on):.2f}")
+    # --8<-- [end:train]
+
+    # --8<-- [start:others]
+    print("rate   epochs  accuracy, plain  with bypass")
+    for run in results["others"]:
+        line = f"{run['rate']:5.3f}  {run['epochs']:6d}"
+        for name in ("plain", "with bypass"):
+            found = np.array(run[name])[:, 1]
+            line += f"     {found.min():.2f} to {found.max():.2f}"
+        print(line)
+    # --8<-- [end:others]
 
 
 # --8<-- [start:resnet]
@@ -196,3 +261,100 @@ def accuracies_by_move(model, images, labels, most=8):
 
 
 # --8<-- [end:moves]
+
+
+if __name__ == "__main__":
+    # --8<-- [start:moved]
+    # of each, accuracies by seed, pixels moved and direction
+    moves = {name: np.array(a) for name, a in results["moves"].items()}
+    rows = [name for name in moves if "transposed" not in name]
+    print("accuracy           at rest       right  left  down    up")
+    for name in rows:
+        rest, by_way = moves[name][:, 0, 0], moves[name][:, 4].mean(axis=0)
+        line = f"{name:17s}  {rest.min():.2f} to {rest.max():.2f}"
+        print(line + "".join(f"{share:6.2f}" for share in by_way))
+    # --8<-- [end:moved]
+
+    # --8<-- [start:moves-figure]
+    fig, ax = plt.subplots()
+    for name in rows:
+        curves = moves[name].mean(axis=-1)  # (seed, pixels moved)
+        low, high = curves.min(axis=0), curves.max(axis=0)
+        ax.fill_between(range(len(low)), low, high, alpha=0.3)
+        ax.plot(curves.mean(axis=0), label=name)
+    ax.set(xlabel="test images moved by (pixels)", ylabel="accuracy")
+    ax.legend(loc="lower left")
+    plt.show()
+    # --8<-- [end:moves-figure]
+
+    # --8<-- [start:library]
+    from transformers.models.resnet.modeling_resnet import ResNetBasicLayer
+
+    x = torch.randn(4, 16, 14, 14)
+    ours, theirs = Residual(16, 32, stride=2), ResNetBasicLayer(16, 32, 2)
+    for mine, other in (
+        (ours.change[0], theirs.layer[0].convolution),
+        (ours.change[3], theirs.layer[1].convolution),
+        (ours.bypass[0], theirs.shortcut.convolution),
+    ):
+        other.load_state_dict(mine.state_dict())
+    with torch.no_grad():
+        gap = (ours(x) - theirs(x)).abs().max()
+    print(f"largest difference {gap:.5f}")
+    # --8<-- [end:library]
+
+    # --8<-- [start:evaluation]
+    test_images, digits = test_on
+    order = digits.argsort(stable=True)  # all zeros, then all ones, ...
+    copy = deepcopy(model)
+    for training in (False, True, False):
+        copy.train(training)
+        with torch.no_grad():
+            parts = test_images[order].split(50)
+            guess = torch.cat([copy(part).argmax(dim=1) for part in parts])
+        found = (guess == digits[order]).float().mean()
+        print(f"training={training}: accuracy {found:.2f}")
+    # --8<-- [end:evaluation]
+
+    # --8<-- [start:one]
+    order = torch.arange(101)
+    for parts in (order.split(50), order.tensor_split(3)):
+        print([len(part) for part in parts])
+    try:
+        small_resnet().train()(torch.zeros(1, 1, 8, 8))
+    except ValueError as error:
+        print(error)
+    # --8<-- [end:one]
+
+    # --8<-- [start:margin]
+    for margin in (0, 4, 16):
+        larger = F.pad(test_images, 4 * (margin,))
+        found = accuracy(model, larger, digits)
+        print(f"{larger.shape[-1]} pixels a side: accuracy {found:.2f}")
+    # --8<-- [end:margin]
+
+    # --8<-- [start:solution-sizes]
+    hidden = test_images[:1]
+    for part in small_resnet()[:6]:
+        hidden = part(hidden)
+        kernels = [m for m in part.modules() if isinstance(m, nn.Conv2d)]
+        weights = sum(kernel.weight.numel() for kernel in kernels)
+        if kernels:
+            print(f"{tuple(hidden.shape[1:])}  weights {weights:6,}")
+    print(sum(p.numel() for p in small_resnet().parameters()), "in all")
+    # --8<-- [end:solution-sizes]
+
+    # --8<-- [start:solution-drop]
+    parts, found = list(model), []
+    for place in range(3, 12):  # where the blocks are
+        rest = parts[:place] + parts[place + 1 :]
+        found.append(accuracy(nn.Sequential(*rest), *test_on))
+    print("one block left out:", *[f"{share:.2f}" for share in found])
+    # --8<-- [end:solution-drop]
+
+    # --8<-- [start:solution-transposed]
+    print("moved by 4            right  left  down    up")
+    for name in ("ResNet", "ResNet, transposed"):
+        by_way = moves[name][:, 4].mean(axis=0)
+        print(f"{name:21s}" + "".join(f"{share:6.2f}" for share in by_way))
+    # --8<-- [end:solution-transposed]
