@@ -2,10 +2,10 @@
 
 Run `python -m benchmarks.residual_networks`; it takes some minutes. First
 stacks of several depths, with a bypass and without, and both at twenty
-layers with other learning rates, or for longer; then the lesson's small ResNet and its dense
-rival, tested on digits that are moved: trained on digits as they are, turned
-and moved anew in each epoch, or transposed, and a ResNet whose strides
-multiply to four instead of eight. Writes the lesson's results file.
+layers with other learning rates, or for longer; then the lesson's small
+ResNet and its dense rival, tested on digits that are moved: trained on digits
+as they are, turned and moved anew in each epoch, or transposed, and a ResNet
+whose strides multiply to four instead of eight. Writes the results file.
 """
 
 import functools

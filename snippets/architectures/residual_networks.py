@@ -14,9 +14,8 @@ from snippets.architectures.cnn import mnist_sets
 from snippets.fundamentals.data_preprocessing import jitter
 
 if __name__ == "__main__":
-    folder = files("snippets.architectures")
-    record = folder.joinpath("residual_networks.results.json").read_text()
-    results = json.loads(record)["results"]
+    path = files("snippets.architectures") / "residual_networks.results.json"
+    results = json.loads(path.read_text("utf-8"))["results"]
     print("layers  accuracy, plain  with bypass")
     for layers, kinds in results["depth"].items():
         line = f"{layers:>6s}"
@@ -32,8 +31,8 @@ if __name__ == "__main__":
     fig, ax = plt.subplots()
     depths = [int(layers) for layers in results["depth"]]
     for name in ("plain", "with bypass"):
-        runs = [kinds[name] for kinds in results["depth"].values()]
-        losses = np.array(runs)[:, :, 0]  # (depth, seed)
+        runs = np.array([kinds[name] for kinds in results["depth"].values()])
+        losses = runs[:, :, 0]  # (depth, seed)
         ax.fill_between(depths, losses.min(1), losses.max(1), alpha=0.3)
         ax.plot(depths, losses.mean(axis=1), label=name)
     ax.set(xlabel="layers", ylabel="training loss (nats)", xticks=depths)
@@ -115,16 +114,14 @@ def gradient_growth(model, images, labels):
 
 if __name__ == "__main__":
     (images, labels), test_on = mnist_sets(seed=1)
+    some = images[:100], labels[:100]
     print("layers  plain  with bypass")
     for layers in (8, 20, 32):
         line = f"{layers:6d}"
         for bypass in (False, True):
-            found = []
-            for seed in range(5):
-                torch.manual_seed(seed)
-                model = deep_net(layers, bypass)
-                some = images[:100], labels[:100]
-                found.append(gradient_growth(model, *some))
+            torch.manual_seed(0)
+            nets = [deep_net(layers, bypass) for _ in range(5)]
+            found = [gradient_growth(net, *some) for net in nets]
             line += f"  {np.mean(found):5.0f}"
         print(line)
     # --8<-- [end:gradients]
@@ -265,7 +262,6 @@ def accuracies_by_move(model, images, labels, most=8):
 
 if __name__ == "__main__":
     # --8<-- [start:moved]
-    # of each, accuracies by seed, pixels moved and direction
     moves = {name: np.array(a) for name, a in results["moves"].items()}
     rows = [name for name in moves if "transposed" not in name]
     print("accuracy           at rest       right  left  down    up")
@@ -279,8 +275,7 @@ if __name__ == "__main__":
     fig, ax = plt.subplots()
     for name in rows:
         curves = moves[name].mean(axis=-1)  # (seed, pixels moved)
-        low, high = curves.min(axis=0), curves.max(axis=0)
-        ax.fill_between(range(len(low)), low, high, alpha=0.3)
+        ax.fill_between(range(9), curves.min(0), curves.max(0), alpha=0.3)
         ax.plot(curves.mean(axis=0), label=name)
     ax.set(xlabel="test images moved by (pixels)", ylabel="accuracy")
     ax.legend(loc="lower left")
@@ -292,13 +287,10 @@ if __name__ == "__main__":
 
     x = torch.randn(4, 16, 14, 14)
     ours, theirs = Residual(16, 32, stride=2), ResNetBasicLayer(16, 32, 2)
-    for mine, other in (
-        (ours.change[0], theirs.layer[0].convolution),
-        (ours.change[3], theirs.layer[1].convolution),
-        (ours.bypass[0], theirs.shortcut.convolution),
-    ):
-        other.load_state_dict(mine.state_dict())
+    weights = [*ours.bypass.parameters(), *ours.change.parameters()]
     with torch.no_grad():
+        for other, mine in zip(theirs.parameters(), weights, strict=True):
+            other.copy_(mine)
         gap = (ours(x) - theirs(x)).abs().max()
     print(f"largest difference {gap:.5f}")
     # --8<-- [end:library]
@@ -310,16 +302,14 @@ if __name__ == "__main__":
     for training in (False, True, False):
         copy.train(training)
         with torch.no_grad():
-            parts = test_images[order].split(50)
-            guess = torch.cat([copy(part).argmax(dim=1) for part in parts])
+            logits = [copy(x) for x in test_images[order].split(50)]
+        guess = torch.cat(logits).argmax(dim=1)
         found = (guess == digits[order]).float().mean()
         print(f"training={training}: accuracy {found:.2f}")
     # --8<-- [end:evaluation]
 
     # --8<-- [start:one]
-    order = torch.arange(101)
-    for parts in (order.split(50), order.tensor_split(3)):
-        print([len(part) for part in parts])
+    print([len(part) for part in torch.arange(101).split(50)])
     try:
         small_resnet().train()(torch.zeros(1, 1, 8, 8))
     except ValueError as error:
@@ -327,10 +317,9 @@ if __name__ == "__main__":
     # --8<-- [end:one]
 
     # --8<-- [start:margin]
-    for margin in (0, 4, 16):
-        larger = F.pad(test_images, 4 * (margin,))
-        found = accuracy(model, larger, digits)
-        print(f"{larger.shape[-1]} pixels a side: accuracy {found:.2f}")
+    for margin in (0, 4):
+        found = accuracy(model, F.pad(test_images, 4 * (margin,)), digits)
+        print(f"{28 + 2 * margin} pixels a side: accuracy {found:.2f}")
     # --8<-- [end:margin]
 
     # --8<-- [start:solution-sizes]
@@ -345,11 +334,12 @@ if __name__ == "__main__":
     # --8<-- [end:solution-sizes]
 
     # --8<-- [start:solution-drop]
-    parts, found = list(model), []
+    parts, spared = list(model), []
     for place in range(3, 12):  # where the blocks are
-        rest = parts[:place] + parts[place + 1 :]
-        found.append(accuracy(nn.Sequential(*rest), *test_on))
-    print("one block left out:", *[f"{share:.2f}" for share in found])
+        rest = nn.Sequential(*parts[:place], *parts[place + 1 :])
+        if accuracy(rest, *test_on) > 0.8:
+            spared.append(place - 2)
+    print("above 0.8 without block", spared)
     # --8<-- [end:solution-drop]
 
     # --8<-- [start:solution-transposed]
