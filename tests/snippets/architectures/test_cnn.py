@@ -57,7 +57,7 @@ def same_gradients(ours, theirs):
 
 @pytest.mark.parametrize("shape", [(5, 7), (3, 3), (9, 4)])
 def test_the_loop_is_scipys_cross_correlation(shape):
-    """Not its convolution, which turns the kernel by half a circle."""
+    """The loop is SciPy's cross-correlation, not its convolution."""
     image, kernel = normal(*shape), normal(3, 3, seed=1)
     found = correlate(image, kernel)
     expected = correlate2d(image, kernel, mode="valid")
@@ -67,7 +67,7 @@ def test_the_loop_is_scipys_cross_correlation(shape):
 
 
 def test_sobels_kernels_are_scipys():
-    """The first responds to vertical edges, the second to horizontal ones."""
+    """Sobel's kernels are SciPy's; each responds to edges of one direction."""
     kernel, image = (
         np.array([[-1, 0, 1], [-2, 0, 2], [-1, 0, 1]]),
         normal(7, 8),
@@ -82,7 +82,7 @@ def test_sobels_kernels_are_scipys():
 
 
 def test_a_convolution_is_its_equation():
-    """Each output is a sum over channels and kernel, worked here in loops."""
+    # Each output is a sum over channels and kernel, worked here in loops.
     a, kernels, bias = normal(2, 3, 7, 6), normal(4, 3, 3, 3), normal(4)
     tensors = Tensor(a), Tensor(kernels), Tensor(bias)
     z = convolve(*tensors, stride=2, padding=1).data
@@ -101,7 +101,7 @@ def test_a_convolution_is_its_equation():
 @settings(deadline=None, max_examples=60)
 @given(LAYOUTS)
 def test_a_convolution_is_pytorchs_with_its_gradients(layout):
-    """For any size, kernel, stride and padding, in float64."""
+    """A convolution is PyTorch's, with gradients, for any size and stride."""
     height, width, size, stride, padding = layout
     arrays = normal(2, 3, height, width), normal(4, 3, size, size), normal(4)
     ours, theirs = leaves(*arrays)
@@ -115,7 +115,7 @@ def test_a_convolution_is_pytorchs_with_its_gradients(layout):
 
 
 def test_a_convolution_has_stride_one_and_no_padding_unless_told():
-    """A kernel of three fits four times along six pixels."""
+    # A kernel of three fits four times along six pixels.
     ours, theirs = leaves(normal(1, 1, 6, 6), normal(1, 1, 3, 3), normal(1))
     np.testing.assert_allclose(
         convolve(*ours).data, F.conv2d(*theirs).detach(), atol=1e-12
@@ -126,7 +126,7 @@ def test_a_convolution_has_stride_one_and_no_padding_unless_told():
 @settings(deadline=None, max_examples=60)
 @given(LAYOUTS)
 def test_add_windows_is_the_transpose_of_windows(layout):
-    """The sum of windows(x) * p is that of x * add_windows(p)."""
+    """Adding windows up is the transpose of laying them out."""
     height, width, size, stride, padding = layout
     x = normal(2, 3, height, width)
     seen = windows(x, size, stride, padding)
@@ -137,7 +137,7 @@ def test_add_windows_is_the_transpose_of_windows(layout):
 
 
 def test_add_windows_counts_how_many_windows_saw_a_pixel():
-    """By default side by side with stride one, and without padding."""
+    # By default side by side with stride one, and without padding.
     patches = np.ones((1, 1, 2, 2, 2, 2))
     counts = add_windows(patches, (1, 1, 3, 3))[0, 0]
     np.testing.assert_array_equal(counts, [[1, 2, 1], [2, 4, 2], [1, 2, 1]])
@@ -145,7 +145,7 @@ def test_add_windows_counts_how_many_windows_saw_a_pixel():
 
 @pytest.mark.parametrize(("height", "size"), [(8, 2), (9, 2), (9, 3), (2, 2)])
 def test_max_pooling_is_pytorchs_with_its_gradients(height, size):
-    """Rows that fill no window are left out, as there."""
+    """Max pooling is PyTorch's, with gradients, rows left over included."""
     ours, theirs = leaves(normal(2, 3, height, 7))
     z, expected = max_pool(ours[0], size), F.max_pool2d(theirs[0], size)
     np.testing.assert_array_equal(z.data, expected.detach())
@@ -156,7 +156,7 @@ def test_max_pooling_is_pytorchs_with_its_gradients(height, size):
 
 
 def test_max_pooling_halves_and_gives_a_tie_to_the_first():
-    """Size 2 is the default; of four equal numbers one gets the gradient."""
+    # Size 2 is the default; of four equal numbers one gets the gradient.
     a = Tensor(np.ones((1, 1, 2, 2)), requires_grad=True)
     z = max_pool(a)
     assert z.shape == (1, 1, 1, 1)
@@ -165,7 +165,7 @@ def test_max_pooling_halves_and_gives_a_tie_to_the_first():
 
 
 def test_what_moves_in_moves_out():
-    """Convolving a moved image moves the result, away from the border."""
+    """A moved image moves the outputs, away from the border."""
     a, kernels = normal(1, 2, 12, 12), Tensor(normal(3, 2, 3, 3))
     none = Tensor(np.zeros(3))
     moved = np.roll(a, (2, 3), (2, 3))
@@ -178,7 +178,7 @@ def test_what_moves_in_moves_out():
 
 
 def test_strides_move_along_by_multiples_only():
-    """With a stride of 2, a move by two pixels moves outputs by one."""
+    """With a stride of 2 outputs move along by two pixels, not by one."""
     a, kernels, none = normal(1, 1, 12, 12), normal(1, 1, 3, 3), np.zeros(1)
     z = convolve(a, kernels, none, stride=2).data[..., 2:]
     for pixels, same in ((1, False), (2, True)):
@@ -193,7 +193,7 @@ def test_strides_move_along_by_multiples_only():
 
 
 def test_two_convolutions_in_a_row_are_one():
-    """Without a ReLU between, two of 3 by 3 make one of 5 by 5."""
+    """Two kernels of 3 by 3 in a row are one of 5 by 5, without a ReLU."""
     first, second = normal(3, 3), normal(3, 3, seed=1)
     x, none = Tensor(normal(1, 1, 9, 9, seed=2)), Tensor(np.zeros(1))
     hidden = convolve(x, Tensor(first[None, None]), none)
@@ -205,7 +205,7 @@ def test_two_convolutions_in_a_row_are_one():
 
 
 def test_a_kernel_may_be_as_large_as_the_image():
-    """Then there is one window; and a size of one changes nothing."""
+    # Then there is one window; and a size of one changes nothing.
     x = normal(1, 1, 4, 4)
     np.testing.assert_array_equal(windows(x, 4)[0, 0, 0, 0], x[0, 0])
     np.testing.assert_array_equal(windows(x, 1)[..., 0, 0], x)
@@ -223,7 +223,7 @@ def test_a_kernel_may_be_as_large_as_the_image():
     ],
 )
 def test_kernels_have_to_fit(channels, kernels, bias):
-    """NumPy would stretch a kernel of one channel over three."""
+    # NumPy would stretch a kernel of one channel over three.
     image = np.ones((1, channels, 5, 5))
     with pytest.raises(AssertionError, match="kernels: "):
         convolve(image, np.ones(kernels), np.zeros(bias))
@@ -237,7 +237,7 @@ def test_a_kernel_larger_than_the_image_is_refused():
 
 
 def test_arrays_do_as_well_as_tensors():
-    """What needs no gradient may come as an array."""
+    # What needs no gradient may come as an array.
     arrays = normal(1, 2, 6, 6), normal(3, 2, 3, 3), normal(3)
     one = convolve(*arrays).data
     np.testing.assert_array_equal(one, convolve(*map(Tensor, arrays)).data)
@@ -255,7 +255,7 @@ def mnist():
 
 
 def test_parameters_follow_hes_rule_and_the_seed():
-    """Variances of 2 over the inputs: 25, 72 and 144 of them."""
+    # Variances of 2 over the inputs: 25, 72 and 144 of them.
     shapes = (8, 1, 5, 5), (8,), (16, 8, 3, 3), (16,), (144, 10), (10,)
     parameters = cnn_parameters()
     assert tuple(p.shape for p in parameters) == shapes
@@ -276,7 +276,7 @@ def test_parameters_follow_hes_rule_and_the_seed():
 
 
 def test_the_network_is_the_same_in_pytorch():
-    """Convolution, ReLU and pooling twice, a dense layer; and gradients."""
+    # Convolution, ReLU and pooling twice, a dense layer; and gradients.
     parameters = cnn_parameters(seed=3)
     for p in parameters[1::2]:  # biases of zero would hide their place
         p.data = normal(*p.shape, seed=4)
@@ -298,7 +298,7 @@ def test_the_network_is_the_same_in_pytorch():
 
 
 def test_the_network_learns_digits(mnist):
-    """Thirty steps on a hundred digits halve the loss."""
+    # Thirty steps on a hundred digits halve the loss.
     (images, labels), _ = mnist
     rows, digits = images[:100].numpy(), labels[:100].numpy()
     parameters, losses = cnn_parameters(), []
@@ -312,7 +312,7 @@ def test_the_network_learns_digits(mnist):
 
 
 def test_mnist_is_split_without_overlap(mnist):
-    """4,000 and 1,000 of the 5,000, pixels from 0 to 1, by seed."""
+    # 4,000 and 1,000 of the 5,000, pixels from 0 to 1, by seed.
     (images, labels), (test_images, test_labels) = mnist
     assert images.shape == (4000, 1, 28, 28)
     assert labels.shape == (4000,)
@@ -330,7 +330,7 @@ def test_mnist_is_split_without_overlap(mnist):
 
 
 def test_mnist_keeps_each_label_with_its_image(mnist):
-    """On average a zero has more than twice the ink of a one."""
+    # On average a zero has more than twice the ink of a one.
     (images, labels), _ = mnist
     ink = images.mean(dim=(1, 2, 3))
     means = [ink[labels == digit].mean().item() for digit in (0, 1)]

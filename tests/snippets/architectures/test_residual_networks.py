@@ -40,7 +40,7 @@ def results():
     [(4, 4, 1), (4, 8, 2), (4, 4, 2)],
 )
 def test_a_block_adds_to_its_input(channels_in, channels_out, stride):
-    """Worked by hand with PyTorch's functions, in evaluation."""
+    # Worked by hand with PyTorch's functions, in evaluation.
     torch.manual_seed(0)
     block = Residual(channels_in, channels_out, stride).double().eval()
     x = torch.tensor(normal(2, channels_in, 7, 7))
@@ -65,7 +65,7 @@ def test_a_block_adds_to_its_input(channels_in, channels_out, stride):
     [(4, 4, 1), (4, 8, 2), (4, 4, 2)],
 )
 def test_a_block_is_the_one_of_transformers(channels_in, channels_out, stride):
-    """In training, with weights of its own, and gradients to the input."""
+    """A block computes what transformers' block does, gradients included."""
     torch.manual_seed(0)
     theirs = ResNetBasicLayer(channels_in, channels_out, stride).double()
     ours = Residual(channels_in, channels_out, stride).double()
@@ -94,7 +94,7 @@ def test_a_plain_block_is_the_same_without_the_addition():
 
 
 def test_a_block_that_adds_nothing_passes_on_its_input():
-    """If F is zero, as with a last norm whose gain is zero."""
+    """A block whose convolutions give zero passes on its input."""
     block = Residual(3, 3)
     assert isinstance(block.bypass, nn.Identity)
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_a_block_that_adds_nothing_passes_on_its_input():
 
 
 def test_a_bias_before_batch_norm_has_no_effect():
-    """So the convolutions have none: its gradient would be zero."""
+    # So the convolutions have none: its gradient would be zero.
     assert not any(
         layer.bias is not None
         for layer in Residual(3, 6, 2).modules()
@@ -122,7 +122,7 @@ def test_a_bias_before_batch_norm_has_no_effect():
 
 @pytest.mark.parametrize("layers", [8, 20])
 def test_stacks_have_equal_size_with_and_without_a_bypass(layers):
-    """As many parameters, and as many layers as they say."""
+    """Stacks have as many parameters with a bypass as without."""
     counts = []
     for bypass in (False, True):
         model = deep_net(layers, bypass)
@@ -144,7 +144,7 @@ def test_a_stack_of_one_block_is_worked_by_hand():
 
 
 def test_gradients_grow_less_with_a_bypass():
-    """Over eight blocks, by the first block's over the last one's."""
+    """Over eight blocks gradients grow less than half as much, bypassed."""
     torch.manual_seed(0)
     images, labels = torch.randn(50, 1, 28, 28), torch.arange(50) % 10
     growth = []
@@ -158,7 +158,7 @@ def test_gradients_grow_less_with_a_bypass():
 
 
 def test_the_resnet_halves_three_times_and_doubles_its_channels():
-    """28 pixels become 4, 16 channels 64; the parts stand in this order."""
+    # 28 pixels become 4, 16 channels 64; the parts stand in this order.
     model = small_resnet().eval()
     shapes, h = [], torch.zeros(2, 1, 28, 28)
     for part in model:
@@ -182,7 +182,7 @@ def test_the_resnet_halves_three_times_and_doubles_its_channels():
 
 
 def test_the_resnet_takes_images_of_any_size():
-    """With other channels and classes, and a wider first layer."""
+    # With other channels and classes, and a wider first layer.
     model = small_resnet(width=4, channels=3, classes=7).eval()
     for size in (8, 31, 64):
         assert model(torch.zeros(2, 3, size, size + 1)).shape == (2, 7)
@@ -190,7 +190,7 @@ def test_the_resnet_takes_images_of_any_size():
 
 
 def test_the_strides_of_the_resnets_blocks_can_be_set():
-    """One for each block, in their order."""
+    # One for each block, in their order.
     h, sizes = torch.zeros(1, 1, 48, 48), []
     for part in small_resnet(strides=(3, 1, 2)).eval()[:6]:
         h = part(h)
@@ -199,7 +199,7 @@ def test_the_strides_of_the_resnets_blocks_can_be_set():
 
 
 def test_the_dense_network_has_about_as_many_parameters():
-    """79,510 against 77,754, in two layers with a ReLU between."""
+    # 79,510 against 77,754, in two layers with a ReLU between.
     model = dense_net()
     assert sum(p.numel() for p in model.parameters()) == 79_510
     small = dense_net(4, 3, 2)
@@ -240,7 +240,7 @@ def reference_fit(model, images, labels, epochs, rate, seed, batches):
     "options", [{}, {"epochs": 2, "rate": 0.1, "seed": 7}]
 )
 def test_training_is_the_plain_loop(options):
-    """At most 50 a batch, as even as can be, in a new order each epoch."""
+    # At most 50 a batch, as even as can be, in a new order each epoch.
     images, labels = some_images(103)
     torch.manual_seed(0)
     model, copy = dense_net(36, 5, 2), dense_net(36, 5, 2)
@@ -256,7 +256,7 @@ def test_training_is_the_plain_loop(options):
 
 
 def test_training_turns_training_mode_on_and_changes_images_anew():
-    """A model that was evaluated before trains; change is asked each epoch."""
+    # A model that was evaluated before trains; change is asked each epoch.
     images, labels = some_images(50)
     model = nn.Sequential(nn.BatchNorm2d(1), dense_net(36, 5, 2)).eval()
     asked = []
@@ -273,13 +273,13 @@ def test_training_turns_training_mode_on_and_changes_images_anew():
 
 
 def test_no_batch_has_a_single_image():
-    """Batch norm needs two numbers a channel; 51 images are two batches."""
+    # Batch norm needs two numbers a channel; 51 images are two batches.
     images, labels = torch.rand(51, 1, 8, 8), torch.arange(51) % 10
     assert len(fit(small_resnet(4), images, labels, epochs=1)) == 1
 
 
 def test_numbers_of_any_type_become_the_models():
-    """Doubles, bytes and labels of 32 bits train and score as floats do."""
+    # Doubles, bytes and labels of 32 bits train and score as floats do.
     images, labels = (255 * torch.rand(60, 1, 6, 6)).byte(), torch.arange(60)
     labels, runs = labels % 2, []
     for images_now, labels_now in (
@@ -295,7 +295,7 @@ def test_numbers_of_any_type_become_the_models():
 
 
 def test_images_go_to_the_models_device():
-    """Both calls get as far as a number, which meta, for a GPU, hasn't."""
+    # Both calls get as far as a number, which meta, for a GPU, hasn't.
     images, labels = some_images(60)
     for call in (fit, accuracy):
         model = dense_net(36, 5, 2).to("meta")
@@ -305,7 +305,7 @@ def test_images_go_to_the_models_device():
 
 @pytest.mark.parametrize("training", [True, False])
 def test_accuracy_is_counted_in_evaluation(training):
-    """Two of three here; dropout is off, and the mode comes back."""
+    # Two of three here; dropout is off, and the mode comes back.
     model = nn.Sequential(nn.Dropout(0.999), nn.Flatten())
     model.train(training)
     images = torch.eye(3).reshape(3, 3, 1, 1)
@@ -317,7 +317,7 @@ def test_accuracy_is_counted_in_evaluation(training):
 
 
 def test_jittered_images_are_new_each_time_and_follow_the_seed():
-    """The same shape and type; another call moves them otherwise."""
+    # The same shape and type; another call moves them otherwise.
     images = torch.rand(5, 1, 28, 28, generator=torch.manual_seed(0))
     change = jittered(3)
     one, two = change(images), change(images)
@@ -343,7 +343,7 @@ def test_jittered_images_are_new_each_time_and_follow_the_seed():
     ],
 )
 def test_moves_go_right_left_down_and_up(axis, expected):
-    """A dot just in the second half, and a model that looks for it there."""
+    # A dot just in the second half, and a model that looks for it there.
 
     class Halves(nn.Module):
         def forward(self, images):
@@ -359,7 +359,7 @@ def test_moves_go_right_left_down_and_up(axis, expected):
 
 
 def test_recorded_plain_stacks_get_worse_with_depth():
-    """On training and test, in the mean of seeds; with a bypass they don't."""
+    """Recorded: plain stacks get worse with depth, on training and test."""
     depth = results()["depth"]
     plain = np.array([kinds["plain"] for kinds in depth.values()])
     other = np.array([kinds["with bypass"] for kinds in depth.values()])
@@ -373,7 +373,7 @@ def test_recorded_plain_stacks_get_worse_with_depth():
 
 
 def test_the_recorded_resnet_makes_fewer_than_half_of_the_mistakes():
-    """Of the dense network's, on digits at rest, with each of five seeds."""
+    """Recorded: the ResNet makes fewer than half of its rival's mistakes."""
     moves = {name: np.array(a) for name, a in results()["moves"].items()}
     assert all(found.shape == (5, 9, 4) for found in moves.values())
     mistakes = 1 - moves["ResNet"][:, 0, 0], 1 - moves["dense"][:, 0, 0]
@@ -381,7 +381,7 @@ def test_the_recorded_resnet_makes_fewer_than_half_of_the_mistakes():
 
 
 def test_the_recorded_dip_is_the_strides():
-    """A move by 8 costs the ResNet less than by 5; the finer one, more."""
+    """Recorded: the dip is gone where strides multiply to four, not eight."""
     moves = results()["moves"]
     for name, sign in (("ResNet", 1), ("ResNet, finer", -1)):
         runs = np.array(moves[name]).mean(axis=-1)  # (seed, pixels)
@@ -389,7 +389,7 @@ def test_the_recorded_dip_is_the_strides():
 
 
 def test_the_recorded_directions_turn_with_the_digits():
-    """Transposed digits turn the hard directions, with each seed."""
+    """Recorded: with transposed digits the hard directions turn, too."""
     moves = {name: np.array(a) for name, a in results()["moves"].items()}
     for name, sign in (("ResNet", 1), ("ResNet, transposed", -1)):
         across, along = moves[name][:, 4, :2], moves[name][:, 4, 2:]
