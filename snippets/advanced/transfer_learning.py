@@ -237,7 +237,7 @@ if __name__ == "__main__":
     # --8<-- [end:unchanged]
 
     # --8<-- [start:names]
-    from snippets.architectures.rnn import load_names
+    from snippets.architectures.character_models import load_names
 
     names, held_out = load_names()
 

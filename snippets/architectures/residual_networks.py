@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from snippets.architectures.cnn import mnist_sets
-from snippets.fundamentals.data_preprocessing import jitter
+from snippets.fundamentals.augmentation import jitter
 
 if __name__ == "__main__":
     path = files("snippets.architectures") / "residual_networks.results.json"

@@ -207,7 +207,7 @@ if __name__ == "__main__":
     # --8<-- [start:unequal]
     from torch.nn.utils.rnn import pad_sequence
 
-    from snippets.architectures.rnn import load_names
+    from snippets.architectures.character_models import load_names
 
     names = [torch.tensor(list(name.encode())) for name in load_names()[0][:6]]
     try:
