@@ -15,8 +15,8 @@ from torch import nn
 def jitter(images, rng, shift=2.0, angle=10.0):
     """Turn each image by up to angle degrees, move it by up to shift pixels.
 
-    images is (n, height, width). Pixel p of a result is read at R (p - c - m)
-    + c, with the rotation R, the centre c, the move m. Outside counts as 0.
+    images is (n, height, width). With the rotation R, the centre c and the
+    move m, pixel p of a result is read at c + R (p - c - m). Outside is 0.
     """
     images = images * 1.0  # bytes would be rounded
     centre = (np.array(images.shape[1:]) - 1) / 2
