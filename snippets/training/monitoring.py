@@ -299,8 +299,10 @@ def served(log_dir, n_runs=1):
         with urllib.request.urlopen(url) as answer:
             return json.load(answer)
 
-    while len(runs := ask("tags")) < n_runs:  # it is still reading
+    runs = {}
+    while len(runs) < n_runs:  # it is still reading
         time.sleep(0.1)
+        runs = ask("tags")
     curves = {run: ask(f"scalars?tag=loss&run={run}") for run in runs}
     board.terminate()
     board.communicate()
