@@ -10,7 +10,7 @@ from operator import itemgetter
 
 import torch
 
-from benchmarks.rnn import ROOT, SEEDS, run
+from benchmarks.rnn import RATES, ROOT, SEEDS, run
 from runnable_pages.project import Project
 from runnable_pages.results import write_results
 from snippets.architectures.character_models import (
@@ -27,7 +27,6 @@ from snippets.architectures.rnn import (
 )
 
 CELLS = {"plain": PlainCell, "GRU": GRUCell, "LSTM": LSTMCell}
-RATES = (0.005, 0.02)
 N_VALIDATION = 8000
 CELL_SECTIONS = ("cell", "read", "lstm", "gru", "fit")
 SECTIONS = ["names", "name-ids", "name-model"] + [

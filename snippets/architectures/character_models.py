@@ -78,7 +78,7 @@ if __name__ == "__main__":
     torch.manual_seed(0)
     model = NameModel(GRUCell(16, 96))
     print(f"test loss before  {mean_loss(model, *test_on).item():.2f} nats")
-    losses = fit(model, *train_on, steps=250)
+    fit(model, *train_on, steps=250)
     loss = mean_loss(model, *test_on).item()
     print(f"test loss after   {loss:.2f} nats, perplexity {np.exp(loss):.0f}")
     # --8<-- [end:surnames]
@@ -160,8 +160,8 @@ def n_gram_loss(n, train_on, test_on, pseudo_counts=27.0):
 if __name__ == "__main__":
     # --8<-- [start:counted]
     print("letters before   loss  perplexity")
-    for n in range(5):
-        loss = n_gram_loss(n, train_on, test_on)
+    by_counting = [n_gram_loss(n, train_on, test_on) for n in range(5)]
+    for n, loss in enumerate(by_counting):
         print(f"{n:14d}   {loss:.2f}  {np.exp(loss):10.1f}")
     # --8<-- [end:counted]
 
@@ -178,7 +178,7 @@ if __name__ == "__main__":
     fig, ax = plt.subplots(figsize=(6.4, 2.8))
     for place, by_seed in enumerate(results.values()):
         ax.plot(by_seed, 3 * [place], "o", color="C0")
-    ax.axvline(n_gram_loss(4, train_on, test_on), color="C1", ls="--")
+    ax.axvline(by_counting[4], color="C1", ls="--")
     ax.text(2.146, 4.3, "4 letters, counted", color="C1")
     ax.set_yticks(range(len(results)), results)
     ax.set(xlabel="test loss in nats a character", ylim=(-0.5, 4.8))

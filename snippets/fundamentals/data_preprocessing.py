@@ -72,21 +72,23 @@ if __name__ == "__main__":
         found = model.fit(X[train], fuel[train]).predict(X[test])
         return np.sqrt(np.mean((found - fuel[test]) ** 2))
 
-    errors = []
-    for seed in range(20):
-        train, _, test = split(len(fuel), seed)
-        scaled = Scaler().fit(numbers[train]).transform(numbers)
-        model = KNeighborsRegressor(5)
-        pair = [rmse(model, X, train, test) for X in (numbers, scaled)]
-        errors.append(pair)
+    def compare(model):
+        """Test errors of 20 splits, with columns as they come and scaled."""
+        errors = []
+        for seed in range(20):
+            train, _, test = split(len(fuel), seed)
+            scaled = Scaler().fit(numbers[train]).transform(numbers)
+            pair = [rmse(model, X, train, test) for X in (numbers, scaled)]
+            errors.append(pair)
+        ways = "as they come", "scaled"
+        for name, e in zip(ways, np.transpose(errors), strict=True):
+            print(f"test error {name:12s}  {e.mean():.2f} ± {e.std():.2f}")
+
     print(
         "first car:",
         *(f"{name} {x:g}" for name, x in zip(names, numbers[0], strict=True)),
     )
-    for name, e in zip(
-        ("as they come", "scaled"), np.transpose(errors), strict=True
-    ):
-        print(f"test error {name:12s}  {e.mean():.2f} ± {e.std():.2f}")
+    compare(KNeighborsRegressor(5))
     # --8<-- [end:neighbours]
 
     # --8<-- [start:loader]
@@ -393,17 +395,7 @@ if __name__ == "__main__":
     # --8<-- [start:solution-tree]
     from sklearn.tree import DecisionTreeRegressor
 
-    tree = DecisionTreeRegressor(min_samples_leaf=5, random_state=0)
-    errors = []
-    for seed in range(20):
-        train, _, test = split(len(fuel), seed)
-        scaled = Scaler().fit(numbers[train]).transform(numbers)
-        pair = [rmse(tree, X, train, test) for X in (numbers, scaled)]
-        errors.append(pair)
-    for name, e in zip(
-        ("as they come", "scaled"), np.transpose(errors), strict=True
-    ):
-        print(f"test error {name:12s}  {e.mean():.2f} ± {e.std():.2f}")
+    compare(DecisionTreeRegressor(min_samples_leaf=5, random_state=0))
     # --8<-- [end:solution-tree]
 
     # --8<-- [start:solution-fill]
