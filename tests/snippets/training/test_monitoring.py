@@ -1,6 +1,7 @@
 """Monitoring."""
 
 import math
+import time
 
 import matplotlib.pyplot as plt
 import psutil
@@ -42,7 +43,12 @@ def by_tensorboard(log_dir, limit):
 
 
 def write(log_dir, points, tag="loss", **options):
-    """One event file with these points of a curve."""
+    """One event file with these points of a curve, a second after others.
+
+    Files are read by name: the second, then a count in which 10 precedes 9.
+    """
+    while any(log_dir.glob(f"*.{int(time.time())}.*")):
+        time.sleep(0.05)
     with SummaryWriter(log_dir, **options) as writer:
         for step, value in points:
             writer.add_scalar(tag, value, step)
