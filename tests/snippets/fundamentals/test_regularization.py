@@ -12,7 +12,7 @@ from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.linear_model import Lasso, Ridge
 
-from snippets.fundamentals.backpropagation import layers, network
+from snippets.fundamentals.neural_network import layers, network
 from snippets.fundamentals.optimizers import (
     adam,
     sgd,
