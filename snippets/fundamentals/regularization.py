@@ -84,7 +84,7 @@ if __name__ == "__main__":
     # --8<-- [start:diabetes]
     from sklearn.datasets import load_diabetes
 
-    from snippets.fundamentals.optimizers import sgd, walk
+    from snippets.fundamentals.momentum import sgd, walk
 
     X, y = load_diabetes(return_X_y=True)
     X = (X - X.mean(axis=0)) / X.std(axis=0)
@@ -93,7 +93,11 @@ if __name__ == "__main__":
     penalty, rate, steps = 0.1, 0.1, 100
     solved = np.linalg.solve(X.T @ X + n * penalty * np.eye(d), X.T @ y)
     walked = walk(
-        lambda w: X.T @ (X @ w - y) / n, np.zeros(d), sgd, steps, rate=rate
+        lambda w: X.T @ (X @ w - y) / n,
+        np.zeros(d),
+        sgd,
+        steps,
+        learning_rate=rate,
     )[-1]
     fits = filtered_fits(X, y, ridge(penalty), stopping(rate, steps))
     for name, w, fit in zip(
@@ -478,7 +482,7 @@ if __name__ == "__main__":
         lost = []
         for kind in (with_l2, with_decay):
             rule = kind(adam, decay)
-            path = walk(coin, np.ones(1000), rule, 500, rate=rate)
+            path = walk(coin, np.ones(1000), rule, 500, learning_rate=rate)
             lost.append(-np.log(path[-1].mean()) / (500 * rate * decay))
         print(f"{size:20g}  {lost[0]:4.1f}  {1 / size:9g}  {lost[1]:5.1f}")
     # --8<-- [end:noise]

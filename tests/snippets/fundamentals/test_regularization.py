@@ -12,14 +12,9 @@ from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.linear_model import Lasso, Ridge
 
+from snippets.fundamentals.momentum import sgd, walk
 from snippets.fundamentals.neural_network import layers, network
-from snippets.fundamentals.optimizers import (
-    adam,
-    sgd,
-    walk,
-    with_decay,
-    with_l2,
-)
+from snippets.fundamentals.optimizers import adam, with_decay, with_l2
 from snippets.fundamentals.regularization import (
     EarlyStopping,
     check,
@@ -74,7 +69,11 @@ def test_stopped_descent_is_its_filter(seed, steps, rate):
     A, b = rng.normal(size=(12, 4)), rng.normal(size=12)
     A /= np.linalg.norm(A, 2) / 12**0.5  # the largest curvature is 1
     path = walk(
-        lambda w: A.T @ (A @ w - b) / 12, np.zeros(4), sgd, steps, rate=rate
+        lambda w: A.T @ (A @ w - b) / 12,
+        np.zeros(4),
+        sgd,
+        steps,
+        learning_rate=rate,
     )
     (fit,) = filtered_fits(A, b, stopping(rate, steps))
     np.testing.assert_allclose(path[-1], fit, atol=1e-10)
@@ -351,7 +350,9 @@ def test_l2_under_adam_spares_weights_with_large_gradients(size):
             signs = rng.choice([-size, size], len(w) // 2)
             return np.concatenate([signs, -signs])
 
-        path = walk(coin, np.ones(200), kind(adam, 0.02), 300, rate=0.01)
+        path = walk(
+            coin, np.ones(200), kind(adam, 0.02), 300, learning_rate=0.01
+        )
         lost[kind] = -np.log(path[-1].mean()) / (300 * 0.01 * 0.02)
     assert lost[with_l2] == pytest.approx(1 / size, rel=0.03)
     assert lost[with_decay] == pytest.approx(1, rel=1e-3)
