@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 from benchmarks import (
-    backpropagation,
     fundamentals,
     gpt_speed,
+    neural_network,
     serving,
     unsupervised,
 )
@@ -94,5 +94,5 @@ if __name__ == "__main__":
         bench_build(folder)
     bench_start()
     serving.main()
-    for module in (fundamentals, unsupervised, backpropagation, gpt_speed):
+    for module in (fundamentals, unsupervised, neural_network, gpt_speed):
         module.main()

@@ -210,8 +210,8 @@ if __name__ == "__main__":
     # --8<-- [end:equivariant]
 
     # --8<-- [start:digits]
-    from snippets.fundamentals.backpropagation import layers, network
     from snippets.fundamentals.initialization_and_normalization import train
+    from snippets.fundamentals.neural_network import layers, network
 
     (images, digits), (test_images, test_digits) = mnist_sets()
     rows, test_rows = (

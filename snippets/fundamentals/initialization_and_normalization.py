@@ -6,12 +6,11 @@ import numpy as np
 from snippets.fundamentals.backpropagation import (
     Tensor,
     backward,
-    check_data,
-    cross_entropy,
     node,
     relu,
     tanh,
 )
+from snippets.fundamentals.neural_network import cross_entropy
 from snippets.fundamentals.unsupervised_learning import check_points
 
 
@@ -337,7 +336,7 @@ def train(forward, weights, X, labels, rate, epochs=6, batch_size=50, seed=0):
     A last batch of one joins the one before. Returns the loss of each batch.
     Raises FloatingPointError once it isn't finite.
     """
-    X, labels = check_data(X, labels, batch_size)
+    X, labels = np.asarray(X, dtype=float), np.asarray(labels)
     if not 0 <= rate < np.inf:
         raise ValueError(f"rate: expected a number >= 0, got {rate}")
     rng, losses = np.random.default_rng(seed), []

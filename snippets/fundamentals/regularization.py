@@ -3,12 +3,11 @@
 # --8<-- [start:imports]
 import numpy as np
 
-from snippets.fundamentals.backpropagation import (
-    backward,
+from snippets.fundamentals.backpropagation import backward, relu
+from snippets.fundamentals.neural_network import (
     fused_cross_entropy,
     layers,
     network,
-    relu,
 )
 from snippets.fundamentals.optimizers import adam
 

@@ -23,11 +23,8 @@ from snippets.architectures.cnn import (
     mnist_sets,
     windows,
 )
-from snippets.fundamentals.backpropagation import (
-    Tensor,
-    backward,
-    cross_entropy,
-)
+from snippets.fundamentals.backpropagation import Tensor, backward
+from snippets.fundamentals.neural_network import cross_entropy
 
 # Height, width, size of the kernel, stride, padding: the kernel fits in.
 LAYOUTS = st.tuples(

@@ -12,8 +12,8 @@ from scipy.special import softmax
 from sklearn.datasets import load_diabetes, load_digits
 from sklearn.linear_model import Lasso, Ridge
 
-from snippets.fundamentals.backpropagation import layers, network
 from snippets.fundamentals.momentum import sgd, walk
+from snippets.fundamentals.neural_network import layers, network
 from snippets.fundamentals.optimizers import adam, with_decay, with_l2
 from snippets.fundamentals.regularization import (
     EarlyStopping,

@@ -1,6 +1,6 @@
 """A training step by the lesson's engine against PyTorch's, in time.
 
-Run `python -m benchmarks.backpropagation`. Both train the same network on the
+Run `python -m benchmarks.neural_network`. Both train the same network on the
 same batches of digits in float64 with one thread, in turns, so that what else
 the machine does slows both. Writes the lesson's results file.
 """
@@ -17,21 +17,18 @@ from torch import nn
 
 from runnable_pages.project import Project
 from runnable_pages.results import write_results
-from snippets.fundamentals.backpropagation import layers, train
+from snippets.fundamentals.neural_network import layers, train
 
 ROOT = Path(__file__).parents[1]
 WIDTHS = (32, 128, 512, 2048)
+ENGINE = ("tensor", "product", "arithmetic", "order", "functions", "arrays")
 SECTIONS = [
-    "node",
-    "arithmetic",
-    "matmul",
-    "functions",
-    "shapes",
-    "tensor",
-    "order",
-    "unbroadcast",
-    "backward",
+    *(
+        f"fundamentals/backpropagation.py:{section}"
+        for section in (*ENGINE, "backward")
+    ),
     "network",
+    "logits",
     "cross-entropy",
     "train",
 ]
@@ -108,9 +105,9 @@ def main():
     print(
         write_results(
             Project.load(ROOT),
-            "fundamentals/backpropagation.results.json",
+            "fundamentals/neural_network.results.json",
             SECTIONS,
-            "python -m benchmarks.backpropagation",
+            "python -m benchmarks.neural_network",
             ["numpy", "torch"],
             results,
         )
