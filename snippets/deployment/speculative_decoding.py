@@ -11,7 +11,7 @@ from snippets.architectures.transformer import (
     GPT,
     evaluate,
     load_shakespeare,
-    ngram_chances,
+    ngram_probabilities,
     random_batch,
 )
 
@@ -145,7 +145,7 @@ class Draft:
     """A table of probabilities of the next id after the last n - 1."""
 
     def __init__(self, train, vocab_size, n):
-        self.table = ngram_chances(train, vocab_size, n)
+        self.table = ngram_probabilities(train, vocab_size, n)
         self.base = vocab_size ** torch.arange(n - 2, -1, -1)
 
     def probabilities(self, ids):

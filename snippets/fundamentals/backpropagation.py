@@ -61,7 +61,7 @@ def add(a, b):
 
 
 def power(a, p):
-    """a to the power of a constant p; its slope is p * a ** (p - 1)."""
+    """a to the power of a constant p; its slope is p a^(p - 1)."""
     return node(a.data**p, (a, lambda g: g * p * a.data ** (p - 1)))
 
 
@@ -152,7 +152,7 @@ if __name__ == "__main__":
 
 # --8<-- [start:functions]
 def tanh(a):
-    """The hyperbolic tangent of each entry; the slope is 1 - tanh(a)**2."""
+    """The hyperbolic tangent of each entry; the slope is 1 - tanh²(a)."""
     value = np.tanh(a.data)
     return node(value, (a, lambda g: g * (1 - value**2)))
 

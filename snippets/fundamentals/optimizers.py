@@ -203,6 +203,17 @@ if __name__ == "__main__":
         print(f"{rule.__name__:8} largest difference {bound}")
     # --8<-- [end:torch]
 
+    # --8<-- [start:spikes]
+    print("learning rate   largest loss above the least, steps 1000 to 3000")
+    factors = {"constant": lambda t: 1, "falling to 0": lambda t: 1 - t / 3000}
+    for name, factor in factors.items():
+        w, state, excess = np.zeros(11), {}, []
+        for t in range(3000):
+            w = adam(w, gradient(w), state, learning_rate=factor(t))
+            excess.append(np.mean((X @ w - y) ** 2) - least)
+        print(f"{name:12} {abs(max(excess[1000:])):9.1f}")
+    # --8<-- [end:spikes]
+
     # --8<-- [start:targets]
     for factor in (1, 1000):
         path = walk(

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from torch import nn
 from transformers.models.llama.modeling_llama import LlamaMLP
 
+from snippets.architectures.attention import MultiHeadAttention
 from snippets.architectures.modern_transformer import (
     CHANGES,
     Cache,
@@ -20,7 +21,7 @@ from snippets.architectures.modern_transformer import (
     fit,
     rotate,
 )
-from snippets.architectures.transformer import GPT, MultiHeadAttention
+from snippets.architectures.transformer import GPT
 from tests.snippets.small_llama import small_llama
 
 

@@ -8,7 +8,8 @@ from scipy.stats import chisquare
 from torch import nn
 
 from benchmarks import speculative_decoding as benchmark
-from snippets.architectures.transformer import GPT, attention, ngram_chances
+from snippets.architectures.attention import attention
+from snippets.architectures.transformer import GPT, ngram_probabilities
 from snippets.deployment import speculative_decoding as lesson
 from tests.snippets.small_llama import small_llama
 
@@ -141,7 +142,7 @@ def test_a_draft_looks_at_the_last_tokens(seed, n):
     row = 0
     for token in ids[-(n - 1) :].tolist():
         row = 5 * row + token
-    table = ngram_chances(train, 5, n)
+    table = ngram_probabilities(train, 5, n)
     assert torch.equal(draft.probabilities(ids), table[row])
 
 
