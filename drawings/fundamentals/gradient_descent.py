@@ -15,7 +15,7 @@ def steps():
     ):
         middle = left + 6
         x = np.linspace(-5.8, 5.8, 60)
-        ax.plot(middle + x, 4 + 0.33 * x**2, color=MUTED, lw=1.2)
+        ax.plot(middle + x, 4 + 0.33 * x**2, "-", color=MUTED, lw=1.2)
         path = start * factor ** np.arange(5)
         colour = PURPLE if factor < -1 else BLUE
         height = 4 + 0.33 * path**2
