@@ -45,7 +45,7 @@ def parts():
 
 @pytest.mark.parametrize("part", parts(), ids=lambda part: part[:20])
 def test_what_there_is_to_read_is_counted(part):
-    """Words and lines are those of the lessons named, to a hundred or a twentieth."""
+    """Words and lines are those of the lessons, to a hundred or 5 %."""
     said = [int(n.replace(",", "")) for n in AMOUNT.search(part).groups()]
     assert said == pytest.approx(amount(part), rel=0.05, abs=60)
 
