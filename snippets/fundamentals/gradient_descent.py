@@ -24,6 +24,24 @@ def mse_and_gradient(X, y, weights, bias):
 # --8<-- [end:gradient]
 
 
+if __name__ == "__main__":
+    # --8<-- [start:data]
+    from sklearn.datasets import load_diabetes
+
+    X_raw, y = load_diabetes(return_X_y=True, scaled=False)
+    X = (X_raw - X_raw.mean(axis=0)) / X_raw.std(axis=0)  # (442, 10)
+    print(f"predicting the mean   {y.var():7.1f}")
+    weights, bias = np.zeros(10), 0.0
+    for step in range(3):
+        loss, weights_gradient, bias_gradient = mse_and_gradient(
+            X, y, weights, bias
+        )
+        print(f"loss after step {step}     {loss:7.1f}")
+        weights -= 0.1 * weights_gradient
+        bias -= 0.1 * bias_gradient
+    # --8<-- [end:data]
+
+
 # --8<-- [start:descend]
 def gradient_descent(X, y, learning_rate=0.01, epochs=1000):
     """Fit y ≈ X @ weights + bias by full-batch gradient descent from zero.
@@ -53,28 +71,15 @@ def gradient_descent(X, y, learning_rate=0.01, epochs=1000):
 
 
 if __name__ == "__main__":
-    # --8<-- [start:data]
-    from sklearn.datasets import load_diabetes
-
-    X_raw, y = load_diabetes(return_X_y=True, scaled=False)
-    X = (X_raw - X_raw.mean(axis=0)) / X_raw.std(axis=0)
-    print(f"{len(y)} patients, {X.shape[1]} features")
-    print(f"loss of always predicting the mean: {y.var():7.1f}")
-    # --8<-- [end:data]
-
     # --8<-- [start:fit]
     weights, bias, losses = gradient_descent(X, y, learning_rate=0.1)
-    for epoch in (0, 10, 100, 999):
-        print(f"epoch {epoch:3d}  loss {losses[epoch]:9.1f}")
-    # --8<-- [end:fit]
-
-    # --8<-- [start:exact]
     X1 = np.column_stack([X, np.ones(len(X))])  # the bias as a weight
     solution = np.linalg.lstsq(X1, y)[0]
     least = np.mean((X1 @ solution - y) ** 2)
-    print(f"least squares    {least:9.1f}")
-    print(f"gradient descent {losses[-1]:9.1f}")
-    # --8<-- [end:exact]
+    for epoch in (0, 10, 100, 999):
+        print(f"epoch {epoch:3d}      {losses[epoch]:9.1f}")
+    print(f"least squares  {least:9.1f}")
+    # --8<-- [end:fit]
 
     # --8<-- [start:hessian]
     hessian = 2 * X1.T @ X1 / len(y)  # (d + 1, d + 1)
@@ -110,19 +115,16 @@ def largest_stable_rate(X, y, low=1e-6, high=10.0, digits=5):
 
 
 if __name__ == "__main__":
-    # --8<-- [start:found]
-    found = largest_stable_rate(X, y)
-    print(f"2 / largest curvature  {limit:.4f}")
-    print(f"found by bisection     {found:.4f}")
-    # --8<-- [end:found]
-
     # --8<-- [start:rates]
     import matplotlib.pyplot as plt
 
+    print(f"2 / largest curvature  {limit:.4f}")
+    print(f"found by bisection     {largest_stable_rate(X, y):.4f}")
     fig, ax = plt.subplots()
-    for share in (0.01, 0.1, 0.9, 1.01):
+    for share, style in {0.01: ":", 0.1: "--", 0.9: "-", 1.01: "-."}.items():
+        colour = "#1f5fbf" if share < 1 else "#8f065b"
         *_, curve = gradient_descent(X, y, share * limit, epochs=300)
-        ax.semilogy(curve, label=f"{share} of the limit")
+        ax.semilogy(curve, style, color=colour, label=f"{share} of the limit")
     ax.set(ylim=(2e3, 1e5), xlabel="epoch", ylabel="mean squared error")
     ax.set_yticks([3e3, 1e4, 3e4, 1e5], ["3,000", "10,000", "30,000", ""])
     ax.legend(loc="upper right")
@@ -156,12 +158,10 @@ def minibatch_descent(
 ):
     """Gradient descent on shuffled batches; batch_size=1 is stochastic.
 
-    The step after t batches is learning_rate / (1 + decay * t). Returns
-    weights (d,), bias, and the loss on all data after each epoch.
-    Raises ValueError when batch_size is not between 1 and n.
+    X is (n, d), y is (n,). The step after t batches is learning_rate / (1 +
+    decay * t). Returns weights (d,), bias, and the loss on all data after
+    each epoch.
     """
-    if not 1 <= batch_size <= len(y):
-        raise ValueError(f"batch_size {batch_size} is not in 1 to {len(y)}")
     X, y = np.asarray(X), np.asarray(y)  # rows by place, in tables of pandas
     rng = np.random.default_rng(seed)
     weights, bias, steps, losses = np.zeros(X.shape[1]), 0.0, 0, []
@@ -185,35 +185,41 @@ def minibatch_descent(
 
 if __name__ == "__main__":
     # --8<-- [start:batches]
-    print("batch  steps an epoch  loss after 20 epochs, five seeds")
-    for batch_size in (1, 32, len(y)):
-        ends = [
-            minibatch_descent(X, y, batch_size=batch_size, seed=seed)[2][-1]
-            for seed in range(5)
-        ]
-        steps = int(np.ceil(len(y) / batch_size))
-        spread = f"{min(ends):7.1f} to {max(ends):7.1f}"
-        print(f"{batch_size:5d}  {steps:14d}  {spread}")
+    copies = np.tile(X, (10, 1)), np.tile(y, 10)
+    print("batch   442 patients, 20 epochs  ten copies of each, 2 epochs")
+    for batch_size, rates in {
+        1: (0.0005, 0.001),
+        32: (0.005, 0.01, 0.02),
+        4420: (0.05, 0.1, 0.2),  # all at once
+    }.items():
+        line = f"{batch_size:5d}"
+        for data, epochs in (((X, y), 20), (copies, 2)):
+            ends = []
+            for rate in rates:
+                options = rate, epochs, batch_size
+                runs = (
+                    minibatch_descent(*data, *options, seed=s)
+                    for s in range(3)
+                )
+                ends.append([run[2][-1] for run in runs])
+            best = min(ends, key=np.mean)
+            line += f"  {min(best):11.1f} to {max(best):7.1f}"
+        print(line)
     # --8<-- [end:batches]
-
-    # --8<-- [start:same-steps]
-    *_, losses_full = gradient_descent(X, y, learning_rate=0.01, epochs=281)
-    print(f"full batch after 280 steps  {losses_full[280]:.1f}")
-    # --8<-- [end:same-steps]
 
     # --8<-- [start:noise]
     fig, ax = plt.subplots()
-    for label, options in {
-        "batches of 1": {"batch_size": 1},
-        "batches of 1, step decays": {"batch_size": 1, "decay": 0.001},
-        "batches of 32": {"batch_size": 32},
-        "all 442 at once": {"batch_size": 442},
-    }.items():
-        *_, curve = minibatch_descent(X, y, epochs=60, **options)
-        ax.semilogy(range(1, 61), np.array(curve) - least, label=label)
-    ax.set(xlabel="epoch (each example seen once)", ylim=(0.3, 1e6))
+    for label, style, colour, options in (
+        ("1, rate 0.01", "-", "#8f065b", (0.01, 60, 1)),
+        ("1, rate decays from 0.01", "--", "#8f065b", (0.01, 60, 1, 0.001)),
+        ("32, rate 0.01", "-.", "#1f5fbf", (0.01, 60, 32)),
+        ("442, rate 0.2", ":", "#767676", (0.2, 60, 442)),
+    ):
+        curve = np.array(minibatch_descent(X, y, *options)[2]) - least
+        ax.semilogy(range(1, 61), curve, style, color=colour, label=label)
+    ax.set(xlabel="epoch (each example seen once)", ylim=(0.3, 1e5))
     ax.set_ylabel("loss above the least")
-    ax.legend(loc="upper right", ncols=2)
+    ax.legend(title="batch size")
     plt.show()
     # --8<-- [end:noise]
 
@@ -230,13 +236,10 @@ if __name__ == "__main__":
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    # --8<-- [end:torch]
-
-    # --8<-- [start:agree]
     torch_weights = model.weight.detach().numpy()[0]
-    gap = np.abs(torch_weights - weights).max() / np.abs(weights).max()
-    print(f"largest difference in a weight below 1e-10: {gap < 1e-10}")
-    # --8<-- [end:agree]
+    gap = np.abs(torch_weights - weights).max()
+    print(f"largest difference in a weight {gap:.9f}")
+    # --8<-- [end:torch]
 
     # --8<-- [start:unscaled]
     raw = np.column_stack([X_raw, np.ones(len(y))])
@@ -259,6 +262,10 @@ if __name__ == "__main__":
     trained = np.mean((X @ wrong_weights + wrong_bias - y) ** 2)
     print(f"loss after training {trained:7.1f}")
     print(f"loss of the mean    {y.var():7.1f}")
+    try:
+        gradient_descent(X, column)
+    except ValueError as error:
+        print("mse_and_gradient:", error)
     # --8<-- [end:column]
 
     # --8<-- [start:summed]
@@ -300,48 +307,24 @@ if __name__ == "__main__":
 
     shrunk, _ = ridge_descent(X, y, penalty=0.1)
     library = Ridge(alpha=0.1 * len(y)).fit(X, y).coef_
-    same = np.allclose(shrunk, library, rtol=1e-6)
-    print(f"equal to scikit-learn's: {same}")
-    print(f"length of the weights {np.linalg.norm(weights):.1f} without,")
-    print(f"                      {np.linalg.norm(shrunk):.1f} with")
+    print(f"differs from Ridge by {np.abs(shrunk - library).max():.6f}")
+    for name, w, extra in (("without", weights, 0.0), ("with", shrunk, 0.1)):
+        penalized = hessian + 2 * extra * np.diag(10 * [1.0] + [0.0])
+        ends = np.linalg.eigvalsh(penalized)[[0, -1]]
+        print(f"{name:7s} length of w {np.linalg.norm(w):.1f}", end="")
+        print(f", condition number {ends[1] / ends[0]:5.1f}")
     # --8<-- [end:solution-ridge]
 
-
-# --8<-- [start:line-search]
-def steepest_descent(X, y, epochs=1000):
-    """Take the best step along the gradient, computed exactly, each time.
-
-    The loss along the gradient g is a parabola; its lowest point is at the
-    step gᵀg / gᵀHg, with H the Hessian. Returns the losses before each step,
-    and the steps.
-    """
-    weights, bias, losses, steps = np.zeros(X.shape[1]), 0.0, [], []
-    for _ in range(epochs):
-        loss, g_weights, g_bias = mse_and_gradient(X, y, weights, bias)
-        losses.append(loss)
-        squared = g_weights @ g_weights + g_bias**2  # gᵀg
-        # gᵀHg = 2/n |X₁g|², as H is 2/n X₁ᵀX₁
-        curved = 2 * np.mean((X @ g_weights + g_bias) ** 2)
-        steps.append(squared / curved if curved else 0.0)  # 0: arrived
-        weights -= steps[-1] * g_weights
-        bias -= steps[-1] * g_bias
-    return losses, steps
-
-
-# --8<-- [end:line-search]
-
-
-if __name__ == "__main__":
-    # --8<-- [start:solution-line-search]
-    best = 2 / (curvatures[0] + curvatures[-1])
-    *_, fixed = gradient_descent(X, y, best)
-    searched, steps = steepest_descent(X, y)
-    for epoch in (10, 100, 999):
-        print(
-            f"epoch {epoch:3d}  above the least: "
-            f"fixed {fixed[epoch] - least:9.3f}  "
-            f"searched {searched[epoch] - least:9.3f}"
-        )
-    above = np.mean(np.array(steps) > limit)
-    print(f"share of the searched steps above the limit: {above:.2f}")
-    # --8<-- [end:solution-line-search]
+    # --8<-- [start:solution-limit]
+    single = 2 * np.sum(X1**2, axis=1).mean()  # of 2 x xᵀ, one patient's
+    print(
+        f"curvature: mean loss {curvatures[-1]:.1f}, one patient {single:.1f}"
+    )
+    for batch_size in (1, 8, 64, 442):
+        rate, end = 2 * limit, np.inf
+        while not end < y.var():  # NaN isn't, either
+            rate *= 0.9
+            with np.errstate(over="ignore", invalid="ignore"):
+                end = minibatch_descent(X, y, rate, 20, batch_size)[2][-1]
+        print(f"batches of {batch_size:3d}: {rate / limit:.2f} of the limit")
+    # --8<-- [end:solution-limit]
