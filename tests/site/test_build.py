@@ -163,8 +163,9 @@ def test_claims_of_tests_stand_with_their_names(built):
     """A lesson ends with what its tests check, in words, and their names."""
     page = html_of("fundamentals/gradient-descent.md", built)
     text = re.sub(r"<wbr\s*/?>", "", page.read_text("utf-8"))
-    assert "<code>test_bisection_starts_from_its_bounds</code>" in text
-    assert "they lie within the bounds" in text
+    name = "test_bisection_finds_two_over_the_largest_curvature"
+    assert f"<code>{name}</code>" in text
+    assert "starts to diverge is 2 / largest curvature" in text
 
 
 def test_the_reference_lists_what_every_lesson_defines(built):
