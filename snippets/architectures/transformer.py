@@ -148,7 +148,8 @@ def ngram_numbers(ids, vocab_size, n):
 def ngram_probabilities(train, vocab_size, n):
     """Of each id after each run of n - 1: (n_runs, vocab_size).
 
-    n_runs is vocab_size to the power of n - 1. Each count is one more than it is, so that no probability is zero.
+    n_runs is vocab_size to the power of n - 1. Each count is one more than
+    it is, so that no probability is zero.
     """
     numbers = ngram_numbers(train, vocab_size, n)
     counts = torch.bincount(numbers, minlength=vocab_size**n) + 1.0
