@@ -1,178 +1,79 @@
-"""The training loop of a transformer, with mixed precision."""
+"""The training loop of a transformer, grown in steps that each run."""
 
-# --8<-- [start:loss]
+# --8<-- [start:loop]
 import math
 from itertools import islice
 
 import torch
 import torch.nn.functional as F
-
-DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def summed_loss(model, inputs, targets, device, precision):
-    """Cross-entropy summed over the targets; those of -100 don't count."""
-    inputs = inputs.to(device, non_blocking=True)
-    targets = targets.to(device, torch.long, non_blocking=True)
-    mixed = precision != "fp32"
-    with torch.autocast(device.type, DTYPES[precision], enabled=mixed):
-        output = model(inputs)
-    logits = getattr(output, "logits", output)  # (batch, seq, vocab)
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(
-            f"targets: expected shape {tuple(logits.shape[:-1])}, "
-            f"got {tuple(targets.shape)}"
-        )
-    # the softmax in full precision: half becomes fp32, float64 stays
-    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return F.cross_entropy(
-        logits.flatten(0, 1), targets.flatten(), reduction="sum"
-    )
+from torch.nn.utils import clip_grad_norm_
 
 
-# --8<-- [end:loss]
+def plain_loop(model, batches, optimizer):
+    """An update for each batch of (inputs, targets); returns the losses.
 
-
-# --8<-- [start:update]
-def update(model, batches, optimizer, scaler, precision, max_grad_norm):
-    """Take one step from all the batches; return their mean loss.
-
-    The loss stays on the device: reading it would make the device wait.
+    Inputs and targets are ids, (batch, seq); logits (batch, seq, vocab).
     """
-    device = next(model.parameters()).device
-    n_targets = sum((targets != -100).sum() for _, targets in batches)
-    if n_targets == 0:  # no wait while the batches are on the CPU
-        raise ValueError(
-            "targets: expected at least one that is not -100, got none"
-        )
-    total = torch.zeros((), device=device)
-    optimizer.zero_grad()
+    losses = []
     for inputs, targets in batches:
-        loss = summed_loss(model, inputs, targets, device, precision)
-        loss = loss / n_targets.to(device)
-        scaler.scale(loss).backward()
-        total += loss.detach()
-    scaler.unscale_(optimizer)  # before clipping, not after
-    if max_grad_norm is not None:
-        torch.nn.utils.clip_grad_norm_(model.parameters(), max_grad_norm)
-    scaler.step(optimizer)  # leaves out an update that overflowed
-    scaler.update()  # and then lowers the scale
-    return total
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    return losses
 
 
-# --8<-- [end:update]
+# --8<-- [end:loop]
+
+if __name__ == "__main__":
+    # --8<-- [start:first]
+    from snippets.architectures.transformer import (
+        GPT,
+        evaluate,
+        load_shakespeare,
+        ngram_loss,
+    )
+
+    text = load_shakespeare()
+    vocab_size = len(text.characters)
+    torch.manual_seed(0)
+    model = GPT(vocab_size, d_model=48, n_layers=1)
+    starts = torch.randint(4_000_000, (100, 16, 1))
+    windows = text.train[starts + torch.arange(33)]  # (100, 16, 33)
+    batches = [(ids[:, :-1], ids[:, 1:]) for ids in windows]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    losses = plain_loop(model, batches, optimizer)
+    print(f"training loss {losses[0]:.1f}, then {losses[-1]:.1f}")
+    print(f"held-out loss {evaluate(model, text.validation):.2f}")
+    # --8<-- [end:first]
 
 
-# --8<-- [start:guards]
-def check_options(precision, max_grad_norm, **counts):
-    """Raise ValueError for what can't be: a count of 0, a norm of 0."""
-    if precision not in DTYPES:
-        raise ValueError(
-            f"precision: expected one of {', '.join(DTYPES)}, got {precision}"
-        )
-    if max_grad_norm is not None and not max_grad_norm > 0:
-        raise ValueError(
-            "max_grad_norm: expected more than 0, or None to clip nothing, "
-            f"got {max_grad_norm}"
-        )
-    for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name}: expected 1 or more, got {value}")
+# --8<-- [start:loader]
+def window_loader(ids, context, batch_size, n_batches, seed=0):
+    """A DataLoader of n_batches an epoch of shuffled windows of ids, (n,).
 
-
-def read_losses(losses, epoch, step):
-    """The values of losses, the last of which is that of step."""
-    values = torch.stack(losses).tolist()  # waits for the device, once
-    for at, value in enumerate(values, start=step - len(values) + 1):
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"loss is {value} at epoch {epoch}, step {at}: "
-                "lower the learning rate or max_grad_norm"
-            )
-    losses.clear()
-    return values
-
-
-# --8<-- [end:guards]
-
-
-# --8<-- [start:train]
-def train_transformer(
-    model,
-    dataloader,
-    optimizer,
-    epochs=10,
-    *,
-    device=None,
-    precision="fp32",
-    accumulation_steps=1,
-    max_grad_norm=1.0,
-    scheduler=None,
-    scaler=None,
-    validate=None,
-    report=None,
-    report_every=50,
-):
-    """Train a language model in place; return its losses.
-
-    model maps ids, (batch, seq), to logits, (batch, seq, vocab), or to an
-    output that has logits. dataloader yields (inputs, targets), the targets
-    being the inputs shifted by one. An update learns from
-    accumulation_steps batches. precision is "fp32", "bf16" or "fp16";
-    scheduler is stepped after each update; validate(model) gives a loss
-    after each epoch; report(text) gets a line every report_every updates.
+    It gives inputs and targets, each (batch_size, context).
     """
-    check_options(
-        precision,
-        max_grad_norm,
-        epochs=epochs,
-        accumulation_steps=accumulation_steps,
-        report_every=report_every,
+    n_windows = (len(ids) - 1) // context
+    assert n_windows > 0, f"{len(ids)} ids, but a context of {context}"
+    inputs = ids[: n_windows * context].reshape(-1, context)
+    targets = ids[1 : n_windows * context + 1].reshape(-1, context)
+    dataset = torch.utils.data.TensorDataset(inputs, targets)
+    generator = torch.Generator().manual_seed(seed)
+    sampler = torch.utils.data.RandomSampler(
+        dataset, num_samples=n_batches * batch_size, generator=generator
     )
-    device = torch.device(device or next(model.parameters()).device)
-    model.to(device)
-    scaler = scaler or torch.amp.GradScaler(
-        device.type, enabled=precision == "fp16"
-    )
-    history = {"loss": [], "validation": []}
-    for epoch in range(1, epochs + 1):
-        model.train()
-        batches, losses, step = iter(dataloader), [], 0
-        while group := list(islice(batches, accumulation_steps)):
-            step += 1
-            scale = scaler.get_scale()
-            losses.append(
-                update(
-                    model, group, optimizer, scaler, precision, max_grad_norm
-                )
-            )
-            if scheduler is not None and scaler.get_scale() >= scale:
-                scheduler.step()
-            if step % report_every == 0:
-                history["loss"] += read_losses(losses, epoch, step)
-                if report is not None:
-                    loss = history["loss"][-1]
-                    report(f"epoch {epoch}, step {step}: loss {loss:.3f}")
-        if step == 0:
-            raise ValueError("dataloader: expected batches, got none")
-        if losses:
-            history["loss"] += read_losses(losses, epoch, step)
-        if validate is not None:
-            model.eval()
-            history["validation"].append(validate(model))
-    return history
+    return torch.utils.data.DataLoader(dataset, batch_size, sampler=sampler)
 
 
-# --8<-- [end:train]
+# --8<-- [end:loader]
 
 
 # --8<-- [start:schedule]
 def warmup_cosine(step, n_steps, n_warmup, floor=0.1):
-    """The share of the peak learning rate to use at step, from 0 on."""
-    if not 0 <= n_warmup < n_steps:
-        raise ValueError(
-            f"n_warmup: expected 0 to {n_steps - 1}, got {n_warmup}"
-        )
+    """The share r(s) of the peak learning rate at step s, from 0 on."""
     if step < n_warmup:
         return (step + 1) / n_warmup
     done = min((step - n_warmup) / (n_steps - n_warmup), 1)
@@ -182,58 +83,196 @@ def warmup_cosine(step, n_steps, n_warmup, floor=0.1):
 # --8<-- [end:schedule]
 
 
-# --8<-- [start:loader]
-def window_loader(ids, context, batch_size, n_batches, seed=0):
-    """A DataLoader of n_batches an epoch of shuffled windows of ids."""
-    n_windows = (len(ids) - 1) // context
-    if n_windows < 1:
-        raise ValueError(
-            f"ids: expected more than context ({context}), got {len(ids)}"
+# --8<-- [start:steady]
+def steady_loop(model, batches, optimizer, scheduler, max_norm):
+    """The plain loop with a schedule, and gradients of at most max_norm."""
+    losses = []
+    for inputs, targets in batches:
+        logits = model(inputs)
+        loss = F.cross_entropy(logits.flatten(0, 1), targets.flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        clip_grad_norm_(model.parameters(), max_norm)  # new
+        optimizer.step()
+        scheduler.step()  # new
+        losses.append(loss.item())
+    return losses
+
+
+# --8<-- [end:steady]
+
+if __name__ == "__main__":
+    # --8<-- [start:gains]
+    def held_out(seed, rate, n_warmup, max_norm):
+        """Held-out loss of a small GPT after 60 updates."""
+        torch.manual_seed(seed)
+        model = GPT(vocab_size, d_model=48, n_layers=1)
+        optimizer = torch.optim.AdamW(model.parameters(), rate)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(
+            optimizer, lambda s: warmup_cosine(s, 60, n_warmup)
         )
-    inputs = ids[: n_windows * context].reshape(-1, context)
-    targets = ids[1 : n_windows * context + 1].reshape(-1, context)
-    dataset = torch.utils.data.TensorDataset(inputs, targets)
-    generator = torch.Generator().manual_seed(seed)
-    sampler = torch.utils.data.RandomSampler(
-        dataset,
-        num_samples=n_batches * batch_size,
-        generator=generator,
-    )
-    return torch.utils.data.DataLoader(dataset, batch_size, sampler=sampler)
+        loader = window_loader(text.train, 32, 16, 60, seed)
+        steady_loop(model, loader, optimizer, scheduler, max_norm)
+        return evaluate(model, text.validation, n_windows=256)
+
+    for n_warmup in (0, 10):
+        for max_norm in (math.inf, 1.0):
+            ends = [held_out(s, 0.1, n_warmup, max_norm) for s in range(3)]
+            print(f"warm-up {n_warmup:2}, max_norm {max_norm:3.0f}: ", end="")
+            print(f"{min(ends):.1f} to {max(ends):.1f}")
+    # --8<-- [end:gains]
 
 
-# --8<-- [end:loader]
+# --8<-- [start:accumulate]
+DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
+
+def summed_loss(model, inputs, targets, precision="fp32"):
+    """Cross-entropy summed over the targets; those of -100 don't count."""
+    device = next(model.parameters()).device
+    inputs = inputs.to(device, non_blocking=True)
+    targets = targets.to(device, torch.long, non_blocking=True).flatten()
+    is_mixed = precision != "fp32"
+    with torch.autocast(device.type, DTYPES[precision], enabled=is_mixed):
+        output = model(inputs)
+    logits = getattr(output, "logits", output).flatten(0, 1)
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return F.cross_entropy(logits, targets, reduction="sum")
+
+
+def accumulate(model, batches, precision="fp32", scale=lambda loss: loss):
+    """Add up gradients of the mean loss of all batches; return that loss."""
+    n_targets, total = sum((y != -100).sum() for _, y in batches), 0.0
+    for inputs, targets in batches:
+        loss = summed_loss(model, inputs, targets, precision)
+        loss = loss / n_targets.to(loss.device)
+        scale(loss).backward()
+        total += loss.detach()
+    return total
+
+
+# --8<-- [end:accumulate]
+
+if __name__ == "__main__":
+    # --8<-- [start:parts]
+    def gradient(parts, mean_of_means=False):
+        """The gradient from all parts, as one vector in float64."""
+        exact = GPT(vocab_size, d_model=48, n_layers=1).double()
+        exact.load_state_dict(model.state_dict())
+        if mean_of_means:  # the common mistake
+            for x, y in parts:
+                loss = F.cross_entropy(exact(x).flatten(0, 1), y.flatten())
+                (loss / len(parts)).backward()
+        else:
+            accumulate(exact, parts)
+        return torch.cat([p.grad.flatten() for p in exact.parameters()])
+
+    inputs, targets = next(iter(window_loader(text.validation, 32, 64, 1)))
+    targets[:16, 4:] = -100  # a quarter of the texts are short
+    parts = list(zip(inputs.split(16), targets.split(16), strict=True))
+    whole = gradient([(inputs, targets)])
+    for name, mistake in (("by all targets", False), ("mean of means", True)):
+        off = (gradient(parts, mistake) - whole).norm() / whole.norm()
+        print(f"{name:14}  off by {off:.2f} of the gradient's norm")
+    # --8<-- [end:parts]
+
+
+# --8<-- [start:update]
+def update(model, batches, optimizer, scaler, precision, max_norm):
+    """One step from all the batches; their mean loss, left on the device."""
+    optimizer.zero_grad()
+    loss = accumulate(model, batches, precision, scaler.scale)
+    scaler.unscale_(optimizer)  # before clipping
+    if max_norm is not None:
+        clip_grad_norm_(model.parameters(), max_norm)
+    scaler.step(optimizer)  # leaves out an update that overflowed
+    scaler.update()
+    return loss
+
+
+# --8<-- [end:update]
+
+
+# --8<-- [start:read]
+def read_losses(waiting, losses, report=None):
+    """Move waiting losses from the device to the list of numbers.
+
+    Raises FloatingPointError for the first that is not finite.
+    """
+    for value in torch.stack(waiting).tolist():  # waits for the device, once
+        losses.append(value)
+        if not math.isfinite(value):
+            raise FloatingPointError(
+                f"loss is {value} at update {len(losses)}: "
+                "lower the learning rate or max_grad_norm"
+            )
+    waiting.clear()
+    if report is not None:
+        report(f"update {len(losses)}: loss {losses[-1]:.3f}")
+
+
+# --8<-- [end:read]
+
+
+# --8<-- [start:train]
+def train_transformer(
+    model,
+    dataloader,
+    optimizer,
+    epochs=10,
+    *,
+    scheduler=None,
+    accumulation_steps=1,
+    max_grad_norm=1.0,
+    precision="fp32",
+    validate=None,
+    report=None,
+    report_every=50,
+):
+    """Train a language model in place, where it is; returns its losses.
+
+    dataloader gives (inputs, targets), ids of (batch, seq). precision is
+    fp32, bf16 or fp16; max_grad_norm may be None. validate(model) gives a
+    loss after each epoch, report(line) is called every so many updates.
+    """
+    assert max_grad_norm is None or max_grad_norm > 0, "None clips nothing"
+    device = next(model.parameters()).device.type
+    scaler = torch.amp.GradScaler(device, enabled=precision == "fp16")
+    how = scaler, precision, max_grad_norm
+    history, waiting = {"loss": [], "validation": []}, []
+    for _ in range(epochs):
+        model.train()
+        batches = iter(dataloader)
+        while group := list(islice(batches, accumulation_steps)):
+            scale = scaler.get_scale()
+            waiting.append(update(model, group, optimizer, *how))
+            if scheduler is not None and scaler.get_scale() >= scale:
+                scheduler.step()
+            if len(waiting) == report_every:
+                read_losses(waiting, history["loss"], report)
+        if validate is not None:
+            model.eval()
+            history["validation"].append(validate(model))
+    if waiting:
+        read_losses(waiting, history["loss"])
+    return history
+
+
+# --8<-- [end:train]
 
 if __name__ == "__main__":
     # --8<-- [start:fit]
-    from snippets.architectures.transformer import (
-        GPT,
-        evaluate,
-        load_shakespeare,
-        ngram_loss,
-    )
-
-    def optimizer_for(model, learning_rate, n_steps, n_warmup=20):
-        """AdamW with warm-up and cosine decay."""
-        optimizer = torch.optim.AdamW(
-            model.parameters(), learning_rate, fused=True
-        )
-        return optimizer, torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: warmup_cosine(step, n_steps, n_warmup)
-        )
-
-    text = load_shakespeare()
     torch.manual_seed(0)
-    vocab_size = len(text.characters)
-    model = GPT(vocab_size, d_model=96, n_layers=1)
-    optimizer, scheduler = optimizer_for(model, 1e-2, n_steps=5 * 80)
+    model = GPT(vocab_size, n_layers=1)  # as wide as in the last lesson
+    optimizer = torch.optim.AdamW(model.parameters(), 1e-2, fused=True)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda s: warmup_cosine(s, n_steps=400, n_warmup=20)
+    )
     history = train_transformer(
         model,
         window_loader(text.train, 32, batch_size=32, n_batches=80),
         optimizer,
         epochs=5,
-        precision="fp32",
         scheduler=scheduler,
         validate=lambda model: evaluate(model, text.validation),
     )
@@ -245,16 +284,12 @@ if __name__ == "__main__":
 
     # --8<-- [start:losses]
     import matplotlib.pyplot as plt
-    import numpy as np
 
-    steps = np.arange(len(history["loss"])) + 1
+    updates = torch.arange(1, 401)
+    means = torch.tensor(history["loss"]).view(-1, 16).mean(1)
     fig, ax = plt.subplots()
-    ax.plot(
-        steps.reshape(-1, 16).mean(1),
-        np.reshape(history["loss"], (-1, 16)).mean(1),
-        label="training, mean of 16 updates",
-    )
-    ax.plot(steps[79::80], history["validation"], "o--", label="held out")
+    ax.plot(updates.view(-1, 16).float().mean(1), means, label="training")
+    ax.plot(updates[79::80], history["validation"], "o--", label="held out")
     ax.axhline(triples, color="C2", ls="dotted", label="counted triples")
     ax.set(xlabel="update", ylabel="loss (nats per character)")
     ax.set(xlim=(0, 410), ylim=(1.9, 3.6))
@@ -262,232 +297,88 @@ if __name__ == "__main__":
     plt.show()
     # --8<-- [end:losses]
 
-    # --8<-- [start:precisions]
-    def final_loss(seed, n_steps=60, n_warmup=20, **options):
-        """Held-out loss of a small GPT after a short training."""
-        torch.manual_seed(seed)
-        small = GPT(vocab_size, d_model=48, n_layers=1)
-        loader = window_loader(text.train, 32, 16, n_steps, seed)
-        optimizer, scheduler = optimizer_for(small, 1e-2, n_steps, n_warmup)
-        train_transformer(
-            small, loader, optimizer, 1, scheduler=scheduler, **options
-        )
-        return evaluate(small, text.validation)
-
-    fp32 = np.array([final_loss(seed) for seed in range(3)])
-    print(f"fp32  {fp32.mean():.2f}  spread {fp32.std(ddof=1):.2f}")
-    for precision in ("bf16", "fp16"):
-        runs = [final_loss(seed, precision=precision) for seed in range(3)]
-        change = np.array(runs) - fp32  # of the run of the same seed
-        mean, spread = abs(change.mean()), change.std(ddof=1)
-        print(f"{precision}  {np.mean(runs):.2f}  minus fp32:", end=" ")
-        print(f"mean below 0.002: {mean < 0.002},", end=" ")
-        print(f"spread below 0.002: {spread < 0.002}")
-    # --8<-- [end:precisions]
-
-
-# --8<-- [start:zeros]
-def share_of_zeros(model, inputs, targets, precision, scale=1.0):
-    """Share of the parameters' gradients that are exactly zero.
-
-    Only those count that are not zero in fp32. scale multiplies the loss.
-    Frozen parameters are left out, and so is dropout.
-    """
-    gradients, was_training = [], model.training
-    model.eval()
-    for name, factor in (("fp32", 1.0), (precision, scale)):
-        model.zero_grad()
-        device = next(model.parameters()).device
-        loss = summed_loss(model, inputs, targets, device, name)
-        (loss / targets.numel() * factor).backward()
-        found = [p.grad for p in model.parameters() if p.grad is not None]
-        gradients.append(torch.cat([grad.flatten() for grad in found]))
-    model.zero_grad()
-    model.train(was_training)
-    exact, rounded = gradients
-    return (rounded[exact != 0] == 0).float().mean().item()
-
-
-# --8<-- [end:zeros]
-
-
-if __name__ == "__main__":
-    # --8<-- [start:flushed]
-    inputs, targets = next(iter(window_loader(text.validation, 32, 64, 1)))
-    for precision, scale in (("bf16", 1), ("fp16", 1), ("fp16", 2**16)):
-        share = share_of_zeros(model, inputs, targets, precision, scale)
-        print(f"{precision}, loss times {scale:5}: {share:5.1%} flushed")
-    # --8<-- [end:flushed]
-
-    # --8<-- [start:flushed-logits]
-    with torch.no_grad():
-        error = model(inputs).softmax(-1)
-    error -= F.one_hot(targets, vocab_size)
-    print("tokens   bf16     fp16     fp16, scaled")
-    for n_tokens in (2_048, 32_768, 524_288):
-        gradient = error / n_tokens  # of the mean loss, at the logits
-        shares = [
-            (scaled.to(dtype) == 0).float().mean().item()
-            for scaled, dtype in (
-                (gradient, torch.bfloat16),
-                (gradient, torch.float16),
-                (gradient * 2**16, torch.float16),
-            )
-        ]
-        bf16, fp16, scaled = (f"{share:.0%}" for share in shares)
-        print(f"{n_tokens:6} {bf16:>6} {fp16:>8} {scaled:>15}")
-    # --8<-- [end:flushed-logits]
-
-    # --8<-- [start:skip]
-    small = GPT(vocab_size, d_model=48, n_layers=1)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    optimizer = torch.optim.AdamW(small.parameters(), 1e-3)
-    before = small.head.weight.detach().clone()
-    batch = [(inputs, targets)]
-    train_transformer(
-        small, batch, optimizer, 1, precision="fp16", scaler=scaler
-    )
-    print("weights unchanged:", torch.equal(small.head.weight, before))
-    print(f"scale 2 to the {math.log2(scaler.get_scale()):.0f}")
-    # --8<-- [end:skip]
-
-    # --8<-- [start:accumulate]
-    def gradient_of(batches, mean_of_means=False):
-        """The gradient of the model in float64, as one vector."""
-        exact = GPT(vocab_size, n_layers=1).double()
-        exact.load_state_dict(model.state_dict())
-        if mean_of_means:  # the common mistake
-            for x, y in batches:
-                loss = F.cross_entropy(exact(x).flatten(0, 1), y.flatten())
-                (loss / len(batches)).backward()
-        else:  # after its one update the loop leaves the gradient there
-            sgd = torch.optim.SGD(exact.parameters(), lr=1.0)
-            n_batches = len(batches)
-            train_transformer(
-                exact,
-                batches,
-                sgd,
-                1,
-                accumulation_steps=n_batches,
-                max_grad_norm=None,
-            )
-        return torch.cat([p.grad.flatten() for p in exact.parameters()])
-
-    padded = targets.clone()
-    padded[:16, 4:] = -100  # a quarter of the texts are short
-    parts = list(zip(inputs.split(16), padded.split(16), strict=True))
-    big = gradient_of([(inputs, padded)])
-    for name, mistake in (("by all targets", False), ("mean of means", True)):
-        off = gradient_of(parts, mistake) - big
-        print(f"{name:14}  off by {off.norm() / big.norm():.3f}")
-    # --8<-- [end:accumulate]
-
     # --8<-- [start:library-schedule]
-    weight = torch.nn.Parameter(torch.zeros(1))
-    our_rates, torch_rates = [], []
-    for rates in (our_rates, torch_rates):
-        optimizer = torch.optim.SGD([weight], lr=1.0)
-        if rates is our_rates:
-            scheduler = torch.optim.lr_scheduler.LambdaLR(
-                optimizer, lambda step: warmup_cosine(step, 100, 10)
-            )
-        else:
-            warm = torch.optim.lr_scheduler.LinearLR(
-                optimizer, start_factor=0.1, total_iters=9
-            )
-            cosine = torch.optim.lr_scheduler.CosineAnnealingLR(
-                optimizer, T_max=90, eta_min=0.1
-            )
-            scheduler = torch.optim.lr_scheduler.SequentialLR(
-                optimizer, [warm, cosine], milestones=[10]
-            )
-        for _ in range(100):
-            rates.append(scheduler.get_last_lr()[0])
-            optimizer.step()
-            scheduler.step()
-    print("same rates:", np.allclose(our_rates, torch_rates))
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    schedule = torch.optim.lr_scheduler
+    warm = schedule.LinearLR(optimizer, start_factor=0.1, total_iters=9)
+    cosine = schedule.CosineAnnealingLR(optimizer, T_max=90, eta_min=0.1)
+    both = schedule.SequentialLR(optimizer, [warm, cosine], milestones=[10])
+    gap = 0.0
+    for step in range(100):
+        rate = both.get_last_lr()[0]
+        gap = max(gap, abs(rate - warmup_cosine(step, 100, n_warmup=10)))
+        optimizer.step()
+        both.step()
+    print(f"largest difference of the rates {gap:.9f}")
     # --8<-- [end:library-schedule]
 
     # --8<-- [start:unshifted]
-    class Unshifted:
-        """Batches with targets equal to the inputs: the mistake."""
+    def small():
+        """A small GPT and its optimizer, from the same start each time."""
+        torch.manual_seed(0)
+        model = GPT(vocab_size, d_model=48, n_layers=1)
+        return model, torch.optim.AdamW(model.parameters(), 1e-2)
 
-        def __iter__(self):
-            loader = window_loader(text.train, 32, 32, n_batches=100)
-            return ((inputs, inputs) for inputs, _ in loader)
-
-    torch.manual_seed(0)
-    small = GPT(vocab_size, d_model=48, n_layers=1)
-    optimizer = torch.optim.AdamW(small.parameters(), 1e-2)
-    losses = train_transformer(small, Unshifted(), optimizer, 1)["loss"]
-    print(f"training loss     {losses[-1]:4.0f}")
-    print(f"on shifted text   {evaluate(small, text.validation):4.0f}")
-    print(f"guessing          {math.log(vocab_size):4.0f}")
+    model, optimizer = small()
+    unshifted = [(inputs, inputs) for inputs, _ in batches]
+    losses = plain_loop(model, unshifted, optimizer)
+    print(f"training loss    {losses[-1]:4.1f}")
+    print(f"on shifted text  {evaluate(model, text.validation):4.0f}")
+    print(f"guessing         {math.log(vocab_size):4.1f}")
     # --8<-- [end:unshifted]
 
-    # --8<-- [start:clip-first]
-    def norm_of_update(unscale_first):
-        """The gradient's norm as the optimizer sees it, clipped to 1."""
-        model.zero_grad()
-        scaler = torch.amp.GradScaler("cpu", init_scale=2.0**16)
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
-        logits = model(inputs).flatten(0, 1)
-        loss = 100 * F.cross_entropy(logits, targets.flatten())  # steep
-        scaler.scale(loss).backward()
-        if unscale_first:
-            scaler.unscale_(optimizer)
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        scaler.step(optimizer)  # unscales, unless that was done
-        return torch.nn.utils.get_total_norm(
-            [p.grad for p in model.parameters()]
-        )
-
-    print(f"unscale, then clip  {norm_of_update(True):.6f}")
-    print(f"clip, then unscale  {norm_of_update(False):.6f}")
-    # --8<-- [end:clip-first]
-
-    # --8<-- [start:deprecated]
-    import warnings
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        torch.cuda.amp.GradScaler(enabled=False)
-    print(caught[0].category.__name__)
-    # --8<-- [end:deprecated]
+    # --8<-- [start:kept]
+    model, optimizer = small()
+    optimizer.zero_grad = lambda: None  # as if the line were missing
+    plain_loop(model, batches, optimizer)
+    print(f"held-out loss {evaluate(model, text.validation):.0f}")
+    # --8<-- [end:kept]
 
     # --8<-- [start:diverged]
-    small = GPT(vocab_size, d_model=48, n_layers=1)
-    wild = torch.optim.SGD(small.parameters(), lr=1e30)
-    loader = window_loader(text.train, 32, 32, n_batches=20)
+    model, _ = small()
+    wild = torch.optim.SGD(model.parameters(), lr=1e30)
     try:
-        train_transformer(small, loader, wild)
+        train_transformer(model, batches, wild)
     except FloatingPointError as error:
         print(error)
     # --8<-- [end:diverged]
 
     # --8<-- [start:solution-updates]
-    loader = window_loader(text.train, 32, batch_size=4, n_batches=100)
-    small = GPT(vocab_size, d_model=48, n_layers=1)
-    optimizer = torch.optim.AdamW(small.parameters(), 1e-3)
+    model, optimizer = small()
+    lines = []
+    options = {"report": lines.append, "report_every": 5}
     history = train_transformer(
-        small, loader, optimizer, epochs=1, accumulation_steps=8
+        model, batches, optimizer, 1, accumulation_steps=8, **options
     )
     n_updates = len(history["loss"])
-    n_last = 100 - 8 * (n_updates - 1)
-    print(f"{n_updates} updates; the last learns from {n_last} batches")
+    print(f"{n_updates} updates, {len(lines)} lines")
+    print(f"the last has {100 - 8 * (n_updates - 1)} batches")
     # --8<-- [end:solution-updates]
 
-    # --8<-- [start:solution-progress]
-    lines = []
-    options = {"report": lines.append, "report_every": 10}
-    train_transformer(small, loader, optimizer, epochs=2, **options)
-    print(len(lines), "lines, the last from", lines[-1].split(":")[0])
-    # --8<-- [end:solution-progress]
+    # --8<-- [start:solution-rate]
+    for n_warmup, max_norm in ((0, math.inf), (10, 1.0)):
+        ends = [held_out(s, 0.01, n_warmup, max_norm) for s in range(3)]
+        print(f"warm-up {n_warmup:2}, max_norm {max_norm:3.0f}: ", end="")
+        print(f"{min(ends):.2f} to {max(ends):.2f}")
+    # --8<-- [end:solution-rate]
 
-    # --8<-- [start:solution-warmup]
-    cold = np.array([final_loss(seed, n_warmup=0) for seed in range(3)])
-    gain = cold - fp32
-    print(f"with warm-up     {fp32.mean():.2f}")
-    print(f"without          {cold.mean():.2f}")
-    print(f"lower without it in {(gain < 0).sum()} of {len(gain)} seeds")
-    # --8<-- [end:solution-warmup]
+    # --8<-- [start:solution-resume]
+    import io
+
+    model, optimizer = small()
+    whole = plain_loop(model, batches[:60], optimizer)
+    model, optimizer = small()
+    plain_loop(model, batches[:30], optimizer)
+    file = io.BytesIO()  # as good as a file
+    torch.save([model.state_dict(), optimizer.state_dict()], file)
+    for with_optimizer in (False, True):
+        file.seek(0)
+        weights, averages = torch.load(file)
+        model, optimizer = small()
+        model.load_state_dict(weights)
+        if with_optimizer:
+            optimizer.load_state_dict(averages)
+        losses = plain_loop(model, batches[30:60], optimizer)
+        print(f"optimizer saved: {with_optimizer!s:5}  ", end="")
+        print(f"loss off by {abs(losses[9] - whole[39]):.2f} ten updates on")
+    # --8<-- [end:solution-resume]

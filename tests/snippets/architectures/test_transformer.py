@@ -237,6 +237,19 @@ def test_ngram_loss_worked_by_hand():
     assert ngram_loss(train, held_out, 2, 2) == pytest.approx(pairs)
 
 
+def test_ngrams_of_each_length_are_counted():
+    # Against a count by hand, where rows of the table have unequal sums.
+    train = torch.tensor([0, 2, 2, 1, 2, 2, 0, 2, 2, 1])
+    for n in (1, 2, 3):
+        table = ngram_probabilities(train, 3, n)
+        counts = torch.ones(3 ** (n - 1), 3)
+        for run in train.unfold(0, n, 1).tolist():
+            row = sum(c * 3**m for m, c in enumerate(run[-2::-1]))
+            counts[row, run[-1]] += 1
+        expected = counts / counts.sum(1, keepdim=True)
+        torch.testing.assert_close(table, expected)
+
+
 def test_batches_are_windows_and_targets_come_next():
     # And each place can be drawn.
     ids = torch.arange(10)

@@ -13,9 +13,13 @@ from torch import nn
 from snippets.architectures.transformer import GPT
 from snippets.training.training_loop import (
     DTYPES,
-    share_of_zeros,
+    accumulate,
+    plain_loop,
+    read_losses,
+    steady_loop,
     summed_loss,
     train_transformer,
+    update,
     warmup_cosine,
     window_loader,
 )
@@ -55,10 +59,10 @@ class Table(nn.Module):
         return self.table[ids]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.integers(1, 6), st.integers(0, 1000))
 def test_accumulation_equals_the_big_batch(n_parts, seed):
-    """Parts of unequal target counts give the big batch's step, exactly."""
+    """Parts of unequal target counts give the big batch's step."""
     torch.manual_seed(seed)
     model = small_gpt().double()
     inputs, targets = batches(1, 6)[0]
@@ -83,7 +87,7 @@ def test_accumulation_equals_the_big_batch(n_parts, seed):
 
 
 def test_the_mean_of_means_is_another_gradient():
-    """Averaging the parts' means gives too much weight to short parts."""
+    # Averaging the parts' means gives too much weight to short parts.
     table = Table()
     inputs = torch.tensor([[1, 1], [2, 2]])
     targets = torch.tensor([[3, 3], [4, -100]])
@@ -99,7 +103,7 @@ def test_the_mean_of_means_is_another_gradient():
 
 
 def test_the_first_loss_worked_by_hand():
-    """A table of zeros has a loss of log(11), and then one step lower."""
+    # A table of zeros has a loss of log(11), and then one step lower.
     table = Table()
     batch = (torch.tensor([[1, 1, 1]]), torch.tensor([[5, 5, 5]]))
     history = train_transformer(
@@ -130,46 +134,6 @@ def test_clipping_bounds_the_step():
     assert lengths["none"] == pytest.approx(math.sqrt(2), rel=1e-4)
 
 
-@pytest.mark.parametrize("norm", [None, 1.0, 0.01])
-def test_the_scale_of_the_loss_leaves_the_step_alone(norm):
-    """Clipping after unscaling: any scale gives the step of no scaling."""
-    steps = []
-    for scale in (None, 1.0, 1024.0):
-        torch.manual_seed(0)
-        model = small_gpt()
-        scaler = scale and torch.amp.GradScaler("cpu", init_scale=scale)
-        train_transformer(
-            model,
-            batches(2),
-            sgd(model),
-            1,
-            max_grad_norm=norm,
-            scaler=scaler,
-        )
-        steps.append(weights(model))
-    torch.testing.assert_close(steps[1], steps[0])
-    torch.testing.assert_close(steps[2], steps[0])
-
-
-def test_an_overflow_is_skipped_and_the_scale_halved():
-    """An update that overflows changes no weight; the scale is halved."""
-    model = small_gpt()
-    before = weights(model)
-    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127)
-    optimizer = sgd(model)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda _: 1.0)
-    options = {"precision": "fp16", "scaler": scaler, "scheduler": scheduler}
-    history = train_transformer(model, batches(1), optimizer, 2, **options)
-    assert len(history["loss"]) == 2
-    assert torch.equal(weights(model), before)
-    assert scaler.get_scale() == 2.0**125
-    assert scheduler.last_epoch == 0
-    train_transformer(model, batches(1), optimizer, 140, **options)
-    assert not torch.equal(weights(model), before)
-    skipped = 125 - math.log2(scaler.get_scale())
-    assert 0 < scheduler.last_epoch == 140 - skipped
-
-
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 def test_the_model_computes_in_the_precision_asked_for(precision):
     """Matrix products run in the precision asked for; weights stay fp32."""
@@ -191,7 +155,7 @@ def test_the_model_computes_in_the_precision_asked_for(precision):
 
 
 def test_fp32_is_the_default():
-    """Without a word on precision nothing is rounded."""
+    # Without a word on precision nothing is rounded.
     model = small_gpt()
     seen = []
     model.head.register_forward_hook(
@@ -203,101 +167,41 @@ def test_fp32_is_the_default():
 
 
 def test_bf16_and_fp16_reach_the_loss_of_fp32():
-    """Over three seeds each ends within 0.005 of the loss of fp32."""
-    for seed in range(3):
-        ends = []
-        for precision in DTYPES:
-            torch.manual_seed(seed)
-            model = small_gpt()
-            optimizer = torch.optim.AdamW(model.parameters(), 1e-2)
-            loader = window_loader(torch.arange(500) % 11, 6, 8, 60, seed)
-            history = train_transformer(
-                model, loader, optimizer, 1, precision=precision
-            )
-            ends.append(sum(history["loss"][-10:]) / 10)
-        assert ends[0] < 1.0
-        assert ends == pytest.approx([ends[0]] * 3, abs=0.005)
-
-
-def test_fp16_flushes_small_gradients_and_scaling_saves_them():
-    """What fp16 flushes to zero, a scaled loss and bf16 keep."""
-    model = small_gpt()
-    for parameter in model.parameters():
-        nn.init.normal_(parameter, std=0.3)
-    inputs, targets = batches(1, 8)[0]
-    flushed = {}
-    for precision, scale in (
-        ("fp16", 1e-5),
-        ("fp16", 1.0),
-        ("fp16", 2.0**10),
-        ("bf16", 1e-5),
-        ("fp32", 1.0),
-    ):
-        flushed[precision, scale] = share_of_zeros(
-            model, inputs, targets, precision, scale
+    """In bf16 and fp16 a run ends within 0.01 of where it ends in fp32."""
+    ends = []
+    for precision in DTYPES:
+        torch.manual_seed(0)
+        model = small_gpt()
+        optimizer = torch.optim.AdamW(model.parameters(), 2e-2)
+        loader = window_loader(torch.arange(500) % 11, 6, 8, 25)
+        history = train_transformer(
+            model, loader, optimizer, 1, precision=precision
         )
-    assert 0.2 < flushed["fp16", 1e-5] < 1
-    assert flushed["fp16", 1e-5] > 10 * flushed["fp16", 2.0**10]
-    assert flushed["bf16", 1e-5] < 0.01
-    assert flushed["fp32", 1.0] == 0
-    assert all(p.grad is None for p in model.parameters())
-    assert share_of_zeros(model, inputs, targets, "fp16") == pytest.approx(
-        flushed["fp16", 1.0]
-    )
-
-
-def test_the_share_of_zeros_worked_by_hand():
-    """Only gradients that are not zero in fp32 count: the row in use."""
-    table = Table().float()
-    inputs, targets = torch.tensor([[1]]), torch.tensor([[5]])
-    assert share_of_zeros(table, inputs, targets, "fp32", 0.0) == 1
-    assert share_of_zeros(table, inputs, targets, "fp32", 1e-3) == 0
-    with torch.no_grad():  # ten of eleven are about exp(-60) = 9e-27
-        table.table[1, 5] = 60.0
-        table.table[1, 6] = 59.0
-    assert share_of_zeros(table, inputs, targets, "fp32", 1e-25) == (
-        pytest.approx(9 / 11)
-    )
-
-
-def test_frozen_parameters_have_no_share():
-    """With one layer frozen the share is that of the others, and 0 in fp32."""
-    model = small_gpt()
-    model.tokens.requires_grad_(False)
-    inputs, targets = batches(1)[0]
-    assert share_of_zeros(model, inputs, targets, "fp32") == 0
-    assert 0 < share_of_zeros(model, inputs, targets, "fp16", 1e-6) <= 1
-
-
-@pytest.mark.parametrize("training", [True, False])
-def test_the_share_of_zeros_is_found_without_dropout(training):
-    """Dropout would make zeros of its own; the mode comes back."""
-    model = nn.Sequential(Table().float(), nn.Dropout(0.5)).train(training)
-    inputs, targets = batches(1)[0]
-    assert share_of_zeros(model, inputs, targets, "fp32") == 0
-    assert model.training == training
+        ends.append(sum(history["loss"][-5:]) / 5)
+    assert ends[0] < 1.0
+    assert ends == pytest.approx([ends[0]] * 3, abs=0.01)
 
 
 def test_targets_may_be_of_32_bits():
-    """As files of tokens often are; the loss is the same."""
+    # As files of tokens often are; the loss is the same.
     inputs, targets = batches(1)[0]
     one, other = (
-        summed_loss(Table(), x, y, torch.device("cpu"), "fp32")
+        summed_loss(Table(), x, y)
         for x, y in ((inputs, targets), (inputs.int(), targets.int()))
     )
     assert one == other
 
 
 def test_the_summed_loss_ignores_what_is_not_a_target():
-    """Targets of -100 add nothing; the others add their loss each."""
+    # Targets of -100 add nothing; the others add their loss each.
     inputs = torch.tensor([[1, 2, 3], [4, 5, 6]])
     targets = torch.tensor([[1, -100, 3], [-100, -100, 2]])
-    loss = summed_loss(Table(), inputs, targets, torch.device("cpu"), "fp32")
+    loss = summed_loss(Table(), inputs, targets)
     assert loss.item() == pytest.approx(3 * math.log(11))
 
 
 def test_an_output_with_logits_is_trained_alike():
-    """A model whose output has .logits takes the very same steps."""
+    # A model whose output has .logits takes the very same steps.
 
     class Wrapped(nn.Module):
         def __init__(self, model):
@@ -316,30 +220,8 @@ def test_an_output_with_logits_is_trained_alike():
     assert torch.equal(*results)
 
 
-def test_equals_a_loop_written_by_hand():
-    """Without options the weights are those of the plain loop."""
-    data = batches()
-    torch.manual_seed(1)
-    ours = small_gpt()
-    optimizer = sgd(ours, 0.1)
-    losses = train_transformer(ours, data, optimizer, 3)["loss"]
-    torch.manual_seed(1)
-    plain = small_gpt()
-    optimizer = sgd(plain, 0.1)
-    expected = []
-    for inputs, targets in data * 3:
-        optimizer.zero_grad()
-        loss = F.cross_entropy(plain(inputs).mT, targets)
-        loss.backward()
-        nn.utils.clip_grad_norm_(plain.parameters(), 1.0)
-        optimizer.step()
-        expected.append(loss.item())
-    assert losses == pytest.approx(expected)
-    torch.testing.assert_close(weights(ours), weights(plain))
-
-
 def test_old_gradients_are_not_learned_from():
-    """Gradients left over from before have no part in the first step."""
+    # Gradients left over from before have no part in the first step.
     table = Table()
     table.table.grad = torch.full_like(table.table, 1000.0)
     batch = (torch.tensor([[1]]), torch.tensor([[5]]))
@@ -382,36 +264,121 @@ def test_the_scheduler_steps_once_an_update():
     assert scheduler.get_last_lr() == [0.125]
 
 
+class Still:
+    """A scheduler that counts how often it is called."""
+
+    steps = 0
+
+    def step(self):
+        self.steps += 1
+
+
+@pytest.mark.parametrize("norm", [math.inf, 1.0, 0.01])
+def test_each_loop_is_the_one_before_with_something_added(norm):
+    """Without options, all three loops take the same steps."""
+    data, results = batches(), []
+    for loop in (
+        lambda m, o: plain_loop(m, data, o),
+        lambda m, o: steady_loop(m, data, o, Still(), norm),
+        lambda m, o: train_transformer(m, data, o, 1, max_grad_norm=norm)[
+            "loss"
+        ],
+    ):
+        torch.manual_seed(1)
+        model = small_gpt()
+        losses = loop(model, sgd(model, 0.1))
+        results.append(torch.cat([weights(model), torch.tensor(losses)]))
+    torch.testing.assert_close(results[1], results[2])
+    same = torch.isclose(results[0], results[1]).all()
+    assert bool(same) == (norm == math.inf)
+
+
+def test_the_steady_loop_clips_and_moves_the_schedule():
+    # Three batches, three steps of the schedule, none longer than 0.01.
+    model, scheduler = small_gpt(), Still()
+    before = weights(model)
+    losses = steady_loop(model, batches(), sgd(model), scheduler, 0.01)
+    assert scheduler.steps == len(losses) == 3
+    assert 0.001 < (weights(model) - before).norm() <= 0.03 + 1e-6
+
+
+def test_accumulate_adds_to_what_is_there():
+    # In fp32 and unscaled by default; the loss is the mean over targets.
+    data, model = batches(2), small_gpt()
+    losses = [accumulate(model, data) for _ in range(2)]
+    twice = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    accumulate(model, data, "fp32", lambda loss: 2 * loss)
+    torch.testing.assert_close([p.grad for p in model.parameters()], twice)
+    inputs, targets = (torch.cat(x) for x in zip(*data, strict=True))
+    mean = F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+    torch.testing.assert_close(losses[0], mean.detach())
+    assert not losses[0].requires_grad
+
+
+@pytest.mark.parametrize("norm", [None, 1.0, 0.01])
+def test_the_scale_of_the_loss_leaves_the_step_alone(norm):
+    """With unscaling before clipping, any scale gives the same step."""
+    steps = []
+    for scale in (1.0, 1024.0):
+        torch.manual_seed(0)
+        model = small_gpt()
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale)
+        update(model, batches(2), sgd(model), scaler, "fp32", norm)
+        steps.append(weights(model))
+    torch.testing.assert_close(*steps)
+
+
+def test_an_overflow_moves_neither_weights_nor_schedule(monkeypatch):
+    """An update that overflows moves neither the weights nor the schedule."""
+    kind = torch.amp.GradScaler
+    monkeypatch.setattr(
+        torch.amp,
+        "GradScaler",
+        lambda device, enabled: kind(device, 2.0**17, enabled=enabled),
+    )
+    model, scheduler = small_gpt(), Still()
+    with torch.no_grad():
+        model.head.weight *= 100
+    before = weights(model)
+    options = {"precision": "fp16", "scheduler": scheduler}
+    train_transformer(model, batches(1), sgd(model), 1, **options)
+    assert torch.equal(weights(model), before)
+    assert scheduler.steps == 0
+    train_transformer(model, batches(1), sgd(model, 1e-3), 12, **options)
+    assert not torch.equal(weights(model), before)
+    assert 0 < scheduler.steps < 12
+
+
+def test_losses_are_read_in_order_and_reported():
+    # The last one is reported, and those that waited are gone.
+    lines, losses = [], [9.0]
+    waiting = [torch.tensor(2.0), torch.tensor(1.5)]
+    read_losses(waiting, losses, lines.append)
+    assert losses == [9.0, 2.0, 1.5]
+    assert waiting == []
+    assert lines == ["update 3: loss 1.500"]
+
+
 def test_reports_every_so_many_updates():
-    """A line every report_every updates, by default 50, counted anew."""
-    lines, fifty = [], []
-    table = Table()
-    losses = train_transformer(
-        table,
-        batches(5),
-        sgd(table),
-        2,
-        report=lines.append,
-        report_every=2,
-    )["loss"]
-    assert len(set(losses)) == 10
-    assert lines == [
-        f"epoch {epoch}, step {step}: loss {losses[5 * epoch + step - 6]:.3f}"
-        for epoch in (1, 2)
-        for step in (2, 4)
-    ]
+    # By default 50; over the ends of epochs, and the rest is kept, too.
+    table, lines, fifty = Table(), [], []
+    options = {"report": lines.append, "report_every": 4}
+    losses = train_transformer(table, batches(5), sgd(table), 2, **options)
+    assert len(losses["loss"]) == 10
+    assert [line.split(":")[0] for line in lines] == ["update 4", "update 8"]
     train_transformer(
         table, batches(1) * 101, sgd(table), 1, report=fifty.append
     )
     assert [line.split(":")[0] for line in fifty] == [
-        "epoch 1, step 50",
-        "epoch 1, step 100",
+        "update 50",
+        "update 100",
     ]
 
 
-@pytest.mark.parametrize(("every", "bad"), [(1, 2), (2, 3), (50, 5)])
+@pytest.mark.parametrize(("every", "bad"), [(1, 7), (2, 8), (50, 10)])
 def test_a_loss_that_is_not_finite_is_an_error(every, bad):
-    """The error names the epoch and step, and says what to lower."""
+    """A loss that is NaN stops the training, and the error says where."""
     table, losses = Table(), []
 
     class Failing(nn.Module):
@@ -421,69 +388,25 @@ def test_a_loss_that_is_not_finite_is_an_error(every, bad):
 
         def forward(self, ids):
             losses.append(1)
-            return table(ids) * (math.nan if len(losses) == 5 + bad else 1)
+            return table(ids) * (math.nan if len(losses) == bad else 1)
 
     model = Failing()
-    message = f"loss is nan at epoch 2, step {bad}: lower the learning rate"
+    message = f"loss is nan at update {bad}: lower the learning rate"
     with pytest.raises(FloatingPointError, match=message):
         train_transformer(model, batches(5), sgd(model), 2, report_every=every)
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"epochs": 0}, "epochs: expected 1 or more, got 0"),
-        ({"accumulation_steps": 0}, "accumulation_steps: expected 1 or more"),
-        ({"report_every": 0}, "report_every: expected 1 or more, got 0"),
-        ({"precision": "fp8"}, "expected one of fp32, bf16, fp16, got fp8"),
-        ({"max_grad_norm": 0}, "max_grad_norm: expected more than 0, .*got 0"),
-        ({"max_grad_norm": -1.0}, "or None to clip nothing, got -1.0"),
-        ({"max_grad_norm": math.nan}, "expected more than 0, .* got nan"),
-    ],
-)
-def test_bad_options_are_refused(options, message):
-    """Options that can't be are refused by name before anything runs."""
+@pytest.mark.parametrize("norm", [0, -1.0, math.nan])
+def test_a_norm_of_zero_is_refused(norm):
+    # Other trainers turn clipping off by it; here it would train nothing.
+    with pytest.raises(AssertionError, match="None clips nothing"):
+        train_transformer(Table(), [], sgd(Table()), max_grad_norm=norm)
+
+
+def test_an_unknown_precision_is_refused():
     table = Table()
-    with pytest.raises(ValueError, match=message):
-        train_transformer(table, batches(), sgd(table), **options)
-
-
-def test_bad_data_is_refused():
-    """No batch at all, or targets of another shape, are refused."""
-    table = Table()
-    with pytest.raises(ValueError, match="dataloader: expected batches"):
-        train_transformer(table, [], sgd(table))
-    inputs, targets = batches(1)[0]
-    message = r"targets: expected shape \(4, 6\), got \(4, 5\)"
-    with pytest.raises(ValueError, match=message):
-        train_transformer(table, [(inputs, targets[:, 1:])], sgd(table))
-
-
-def test_an_update_without_targets_is_refused():
-    """All targets -100: refused by name; one alone is enough."""
-    table = Table()
-    inputs, targets = batches(1)[0]
-    nothing = torch.full_like(targets, -100)
-    batch = [(inputs, nothing)]
-    message = "targets: expected at least one that is not -100, got none"
-    with pytest.raises(ValueError, match=message):
-        train_transformer(table, batch, sgd(table))
-    one = nothing.clone()
-    one[0, 0] = 5
-    train_transformer(
-        table, [*batch, (inputs, one)], sgd(table), 1, accumulation_steps=2
-    )
-
-
-def test_the_device_is_where_the_model_is_or_is_sent():
-    """Without device the model stays; with it, the model goes there."""
-    table = Table().to("meta")
-    moves = []
-    table.to = lambda device: moves.append(device.type)
-    for device in (None, "cpu"):
-        with pytest.raises((RuntimeError, NotImplementedError)):
-            train_transformer(table, batches(1), sgd(table), 1, device=device)
-    assert moves == ["meta", "cpu"]
+    with pytest.raises(KeyError, match="fp8"):
+        train_transformer(table, batches(), sgd(table), precision="fp8")
 
 
 def test_schedule_worked_by_hand():
@@ -499,15 +422,8 @@ def test_schedule_worked_by_hand():
     assert warmup_cosine(8, 10, 9) == 1
 
 
-@pytest.mark.parametrize("n_warmup", [-1, 10, 11])
-def test_a_warmup_as_long_as_the_training_is_refused(n_warmup):
-    """Warm-up has to end before training does."""
-    with pytest.raises(ValueError, match="n_warmup: expected 0 to 9"):
-        warmup_cosine(0, 10, n_warmup)
-
-
 def test_the_loader_gives_shifted_windows():
-    """Targets are the inputs moved on by one; a seed gives the same."""
+    # Targets are the inputs moved on by one; a seed gives the same.
     ids = torch.arange(25)
     loader = window_loader(ids, 4, batch_size=3, n_batches=2)
     assert len(loader) == 2
@@ -528,9 +444,8 @@ def test_the_loader_gives_shifted_windows():
 
 
 def test_a_text_no_longer_than_the_context_is_refused():
-    """One id more makes a window; every second id of a text does as well."""
-    message = r"ids: expected more than context \(8\), got 8"
-    with pytest.raises(ValueError, match=message):
+    # One id more makes a window; every second id of a text does as well.
+    with pytest.raises(AssertionError, match="8 ids, but a context of 8"):
         window_loader(torch.arange(8), 8, batch_size=2, n_batches=1)
     [(inputs, _)] = window_loader(torch.arange(9), 8, 1, 1)
     assert inputs.tolist() == [list(range(8))]
@@ -540,10 +455,10 @@ def test_a_text_no_longer_than_the_context_is_refused():
 
 
 def test_unshifted_targets_make_a_loss_of_nothing():
-    """With targets equal to inputs the loss vanishes; the use does too."""
+    # With targets equal to inputs the loss vanishes; the use does too.
     ids = torch.randint(11, (64, 7))
     model = small_gpt()
-    copied = [(ids[:, :-1], ids[:, :-1])] * 60
+    copied = [(ids[:, :-1], ids[:, :-1])] * 40
     optimizer = torch.optim.AdamW(model.parameters(), 0.03)
     losses = train_transformer(model, copied, optimizer, 2)["loss"]
     assert losses[-1] < 0.1
