@@ -146,7 +146,7 @@ def ngram_numbers(ids, vocab_size, n):
 
 
 def ngram_probabilities(train, vocab_size, n):
-    """Of each id after each run of n - 1: (vocab_size**(n - 1), vocab_size).
+    """Of each id after each run of n - 1 ids, (runs, vocab_size).
 
     Each count is one more than it is, so that no probability is zero.
     """
