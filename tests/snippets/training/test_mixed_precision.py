@@ -70,6 +70,13 @@ def test_a_frozen_weight_has_no_gradient_to_unscale():
     torch.testing.assert_close(weight.data, torch.full((2,), 0.9))
 
 
+def test_it_starts_at_pytorchs_scale():
+    # And waits as long before it doubles.
+    scaler, reference = LossScaler(), torch.amp.GradScaler("cpu")
+    assert scaler.factor == reference.get_scale()
+    assert scaler.growth_interval == reference.get_growth_interval()
+
+
 def test_fp16_loses_what_scaling_keeps():
     """A gradient of 1e-8 is zero in fp16, and isn't when scaled."""
     x = torch.tensor([1e-8])
