@@ -33,13 +33,19 @@ def slope(w):
     return 2 * X1.T @ (X1 @ w - TARGET) / len(TARGET)
 
 
-def torch_path(steps=100, **options):
-    """All weights that torch.optim.SGD visits, by autograd."""
+def torch_path(optimizer, path=None, **options):
+    """All weights that an optimizer of torch visits in 100 steps, by autograd.
+
+    Given a path, each step starts from its points, so that rounding can't
+    grow from step to step, while the optimizer's state runs on.
+    """
     w = torch.zeros(11, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.SGD([w], **options)
+    optimizer = optimizer([w], **options)
     inputs, targets = torch.from_numpy(X1), torch.from_numpy(TARGET)
     visited = [w.detach().numpy().copy()]
-    for _ in range(steps):
+    for step in range(100):
+        if path is not None:
+            w.data = torch.tensor(path[step])
         optimizer.zero_grad()
         torch.nn.functional.mse_loss(inputs @ w, targets).backward()
         optimizer.step()
@@ -63,17 +69,21 @@ def test_momentum_takes_the_steps_of_torch(rate, beta, ahead):
     options = {"learning_rate": rate, "beta": beta}
     rule = nesterov if ahead else momentum
     ours = walk(slope, np.zeros(11), rule, 100, **options)
-    theirs = torch_path(lr=rate, momentum=beta, nesterov=ahead)
+    theirs = torch_path(
+        torch.optim.SGD, lr=rate, momentum=beta, nesterov=ahead
+    )
     assert_same_path(ours, theirs)
     plain = walk(slope, np.zeros(11), sgd, 100, learning_rate=rate)
-    assert_same_path(plain, torch_path(lr=rate))
+    assert_same_path(plain, torch_path(torch.optim.SGD, lr=rate))
 
 
 def test_called_with_a_learning_rate_only_beta_is_nine_tenths():
     """Without beta given, both are torch's at a momentum of 0.9."""
     for rule, ahead in ((momentum, False), (nesterov, True)):
         ours = walk(slope, np.zeros(11), rule, 100, learning_rate=0.01)
-        theirs = torch_path(lr=0.01, momentum=0.9, nesterov=ahead)
+        theirs = torch_path(
+            torch.optim.SGD, lr=0.01, momentum=0.9, nesterov=ahead
+        )
         assert_same_path(ours, theirs)
 
 

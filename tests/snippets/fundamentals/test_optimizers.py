@@ -17,33 +17,13 @@ from snippets.fundamentals.optimizers import (
     with_l2,
 )
 from tests.snippets.fundamentals.test_momentum import (
-    TARGET,
-    X1,
     assert_same_path,
     slope,
+    torch_path,
 )
 
 RULES = [rmsprop, adam, adamw]
 BETAS = st.floats(0.5, 0.999)
-
-
-def torch_path(optimizer, path, **options):
-    """The weights that an optimizer of torch visits, by autograd.
-
-    Each step starts from a point of the path, so that rounding can't grow
-    from step to step, while the optimizer's state runs on.
-    """
-    w = torch.zeros(11, dtype=torch.float64, requires_grad=True)
-    optimizer = optimizer([w], **options)
-    inputs, targets = torch.from_numpy(X1), torch.from_numpy(TARGET)
-    visited = [w.detach().numpy().copy()]
-    for point in path[:-1]:
-        w.data = torch.tensor(point)
-        optimizer.zero_grad()
-        torch.nn.functional.mse_loss(inputs @ w, targets).backward()
-        optimizer.step()
-        visited.append(w.detach().numpy().copy())
-    return np.array(visited)
 
 
 @settings(max_examples=8, deadline=None)
