@@ -182,21 +182,26 @@ def nesterov(w, g, state, learning_rate, beta=0.9):
 # --8<-- [end:nesterov]
 
 
+# --8<-- [start:torch]
+def torch_walk(optimizer_class, X, y, steps=100, **options):
+    """The weights (d) after so many steps of an optimizer of PyTorch.
+
+    They start at zero and fit X (n, d) to y (n) by the mean squared error.
+    """
+    w = torch.zeros(X.shape[1], dtype=torch.float64, requires_grad=True)
+    optimizer = optimizer_class([w], **options)
+    inputs, targets = torch.from_numpy(X), torch.from_numpy(y)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(inputs @ w, targets).backward()
+        optimizer.step()
+    return w.detach().numpy()
+
+
+# --8<-- [end:torch]
+
+
 if __name__ == "__main__":
-    # --8<-- [start:torch]
-    def torch_walk(steps=100, **options):
-        """The weights (11) after so many steps of torch.optim.SGD."""
-        w = torch.zeros(11, dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.SGD([w], lr=0.1, **options)
-        inputs, targets = torch.from_numpy(X), torch.from_numpy(y)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            torch.nn.functional.mse_loss(inputs @ w, targets).backward()
-            optimizer.step()
-        return w.detach().numpy()
-
-    # --8<-- [end:torch]
-
     # --8<-- [start:agree]
     for rule, options in (
         (sgd, {}),
@@ -204,7 +209,8 @@ if __name__ == "__main__":
         (nesterov, {"momentum": 0.9, "nesterov": True}),
     ):
         path = walk(gradient, np.zeros(11), rule, 100, learning_rate=0.1)
-        gap = np.abs(path[-1] - torch_walk(**options)).max()
+        theirs = torch_walk(torch.optim.SGD, X, y, lr=0.1, **options)
+        gap = np.abs(path[-1] - theirs).max()
         bound = "below 1e-9" if gap < 1e-9 else f"{gap:.1g}"
         print(f"{rule.__name__:8}  largest difference {bound}")
     # --8<-- [end:agree]

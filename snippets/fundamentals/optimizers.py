@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from sklearn.datasets import load_diabetes
 
-from snippets.fundamentals.momentum import momentum, sgd, walk
+from snippets.fundamentals.momentum import momentum, sgd, torch_walk, walk
 
 
 def rmsprop(w, g, state, learning_rate, beta=0.99, eps=1e-8):
@@ -181,24 +181,13 @@ if __name__ == "__main__":
     # --8<-- [end:two-decays]
 
     # --8<-- [start:torch]
-    def torch_walk(optimizer_class, steps=100, **options):
-        """The weights (11) after so many steps of an optimizer of PyTorch."""
-        w = torch.zeros(11, dtype=torch.float64, requires_grad=True)
-        optimizer = optimizer_class([w], **options)
-        inputs, targets = torch.from_numpy(X), torch.from_numpy(y)
-        for _ in range(steps):
-            optimizer.zero_grad()
-            torch.nn.functional.mse_loss(inputs @ w, targets).backward()
-            optimizer.step()
-        return w.detach().numpy()
-
     for rule, theirs in (
         (rmsprop, torch.optim.RMSprop),
         (adam, torch.optim.Adam),
         (adamw, torch.optim.AdamW),
     ):
         w = walk(gradient, np.zeros(11), rule, 100, learning_rate=1.0)[-1]
-        gap = np.abs(w - torch_walk(theirs, lr=1.0)).max()
+        gap = np.abs(w - torch_walk(theirs, X, y, lr=1.0)).max()
         bound = "below 1e-9" if gap < 1e-9 else f"{gap:.1g}"
         print(f"{rule.__name__:8} largest difference {bound}")
     # --8<-- [end:torch]

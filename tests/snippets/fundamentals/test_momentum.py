@@ -13,6 +13,7 @@ from snippets.fundamentals.momentum import (
     momentum,
     nesterov,
     sgd,
+    torch_walk,
     walk,
 )
 
@@ -171,3 +172,11 @@ def test_a_path_starts_at_the_start():
     """Of whole numbers, too, and has one point more than steps."""
     path = walk(lambda w: w, [4, 2], sgd, 2, learning_rate=0.5)
     assert path.tolist() == [[4, 2], [2, 1], [1, 0.5]]
+
+
+def test_the_loop_by_pytorch_ends_where_its_steps_lead():
+    """A hundred steps by default, with any option of the optimizer."""
+    options = {"lr": 0.1, "momentum": 0.5}
+    end = torch_walk(torch.optim.SGD, X1, TARGET, **options)
+    path = torch_path(torch.optim.SGD, **options)
+    np.testing.assert_allclose(end, path[-1], rtol=1e-12)
